@@ -1,0 +1,1 @@
+"""A Twisted daemon between the cTrader Open API and everything built on it."""

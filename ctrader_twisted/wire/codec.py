@@ -1,0 +1,161 @@
+"""The envelope and the registry of messages: bytes in, values out.
+
+A frame (without its four length bytes) is one serialised ``ProtoMessage``. What is inside is told
+by the envelope's payload type alone: the venue leaves the inner ``payloadType`` unset.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+
+from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from ctrader_twisted.errors import ProtocolError, UnknownMessage
+from ctrader_twisted.pb import api_pb2, common_pb2
+
+HEARTBEAT = int(common_pb2.HEARTBEAT_EVENT)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One decoded frame.
+
+    ``message`` is None when the payload type is not in the registry: such frames are tolerated,
+    because the venue may know more than we do.
+    """
+
+    payload_type: int
+    message: Message | None
+    client_message_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One kind of message: its class and the three names that mean it."""
+
+    payload_type: int
+    class_name: str
+    enum_name: str
+    message_class: type[Message]
+
+
+def _entries(module: ModuleType) -> Iterator[Entry]:
+    for name, descriptor in module.DESCRIPTOR.message_types_by_name.items():
+        field = descriptor.fields_by_name.get("payloadType")
+        if field is None or field.enum_type is None:
+            continue
+        value = field.enum_type.values_by_number[field.default_value]
+        yield Entry(value.number, name, value.name, getattr(module, name))
+
+
+class Registry:
+    """Every message that has a payload type, found by class name, UPPER_SNAKE name or number."""
+
+    def __init__(self, *modules: ModuleType) -> None:
+        self.by_number: dict[int, Entry] = {}
+        self._by_name: dict[str, Entry] = {}
+        self._by_class: dict[type[Message], Entry] = {}
+        for module in modules:
+            for entry in _entries(module):
+                self.by_number[entry.payload_type] = entry
+                self._by_name[entry.class_name] = entry
+                self._by_name[entry.enum_name] = entry
+                self._by_class[entry.message_class] = entry
+
+    def find(self, name: str | int) -> Entry:
+        """The entry that ``name`` means: ``"ProtoOASpotEvent"``, ``"PROTO_OA_SPOT_EVENT"`` or
+        ``2131``.
+
+        Raises UnknownMessage with the nearest names otherwise.
+        """
+        found = self.by_number.get(name) if isinstance(name, int) else self._by_name.get(name)
+        if found is None and isinstance(name, str) and re.fullmatch(r"[0-9]{1,6}", name):
+            found = self.by_number.get(int(name))
+        if found is None:
+            raise UnknownMessage(f"no message is called {name!r}{self._suggestion(name)}")
+        return found
+
+    def of(self, message: Message) -> Entry:
+        """The entry of a message's class; UnknownMessage for a class without payload type."""
+        entry = self._by_class.get(type(message))
+        if entry is None:
+            raise UnknownMessage(f"{type(message).__name__} cannot be sent: it has no payload type")
+        return entry
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self.by_number.values())
+
+    def _suggestion(self, name: str | int) -> str:
+        if isinstance(name, int):
+            near = sorted(self.by_number, key=lambda number: abs(number - name))[:2]
+            return "; the nearest are " + " and ".join(
+                f"{number} ({self.by_number[number].class_name})" for number in sorted(near)
+            )
+        folded = {known.lower(): known for known in self._by_name}
+        match = difflib.get_close_matches(str(name).lower(), folded, n=1, cutoff=0.4)
+        return f"; did you mean {folded[match[0]]!r}?" if match else ""
+
+
+REGISTRY = Registry(common_pb2, api_pb2)
+
+
+def encode(message: Message, client_message_id: str | None = None) -> bytes:
+    """The frame for one message.
+
+    Raises ProtocolError when a required field is missing.
+    """
+    entry = REGISTRY.of(message)
+    try:
+        payload = message.SerializeToString()
+    except EncodeError as error:
+        missing = ", ".join(missing_fields(message))
+        raise ProtocolError(f"{entry.class_name} cannot be sent without: {missing}") from error
+    envelope = common_pb2.ProtoMessage(payloadType=entry.payload_type, payload=payload)
+    if client_message_id is not None:
+        envelope.clientMsgId = client_message_id
+    return envelope.SerializeToString()
+
+
+def decode(frame: bytes) -> Envelope:
+    """One frame as an Envelope.
+
+    Raises ProtocolError when the bytes are not an envelope, or its payload is not what its
+    type promises, or a required field is missing (protobuf itself does not check that).
+    """
+    try:
+        envelope = common_pb2.ProtoMessage.FromString(frame)
+    except DecodeError as error:
+        raise ProtocolError(f"a frame of {len(frame)} bytes is not an envelope") from error
+    if not envelope.IsInitialized():
+        raise ProtocolError(f"a frame of {len(frame)} bytes has no payload type")
+    message_id = envelope.clientMsgId if envelope.HasField("clientMsgId") else None
+    entry = REGISTRY.by_number.get(envelope.payloadType)
+    if entry is None:
+        return Envelope(envelope.payloadType, None, message_id)
+    try:
+        message = entry.message_class.FromString(envelope.payload)
+    except DecodeError as error:
+        raise ProtocolError(
+            f"the payload of {entry.class_name} ({len(envelope.payload)} bytes) cannot be read"
+        ) from error
+    if not message.IsInitialized():
+        missing = ", ".join(missing_fields(message))
+        raise ProtocolError(f"{entry.class_name} arrived without required fields: {missing}")
+    return Envelope(entry.payload_type, message, message_id)
+
+
+def has_unknown_fields(message: Message) -> bool:
+    """True when the venue sent fields that our definitions do not have (top level only)."""
+    return len(UnknownFieldSet(message)) > 0
+
+
+def missing_fields(message: Message) -> list[str]:
+    """The paths of the required fields that are not set, ``["symbolId", "trader.balance"]``."""
+    # The type stubs leave this method out; every implementation of the runtime has it.
+    find: Callable[[], list[str]] = getattr(message, "FindInitializationErrors")  # noqa: B009
+    return find()
