@@ -1,8 +1,9 @@
 """Who may import whom.
 
-A floor imports only from floors below it, or further down its own, and only what its line says. A name with a dot allows
-just that: `logs.Secret` is the one type, `market.model` the one module. `*` is everything but
-`pb`. Every module and package directly below `ctrader_twisted/` has a line; a new one needs one.
+A floor imports only from floors below it, or further down its own, and only what its line says.
+A name with a dot allows just that: `logs.Secret` is the one type, `market.model` the one module.
+`*` is everything but `pb`. Every module and package directly below `ctrader_twisted/` has a line;
+a new one needs one.
 """
 
 from __future__ import annotations
