@@ -1,0 +1,243 @@
+"""Frozen settings, made from tap.conf, .env, the environment and the command line, in rising order.
+
+`load` either returns settings that fit together, or raises ConfigurationError with one sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.logs import Secret
+from ctrader_twisted.settings.keys import KEYS, Key, describe
+from ctrader_twisted.settings.sources import Given, Layer, gather, read_secret
+
+__all__ = ["Settings", "SimulatorSettings", "VenueSettings", "WebSettings", "describe", "load"]
+
+HOSTS = {"demo": "demo.ctraderapi.com", "live": "live.ctraderapi.com"}
+VENUE_PORT = 5035
+
+# What the simulator accepts, and prints, when it is told nothing else.
+SIMULATOR_CREDENTIALS = {
+    "client_id": "simulator-client",
+    "client_secret": Secret("simulator-secret"),
+    "access_token": Secret("simulator-token"),
+    "account_id": 1000001,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VenueSettings:
+    """The venue, who we are there, and our manners.
+
+    ``embedded``: no host was configured, so the daemon starts a simulated venue of its own;
+    ``port`` 0 then means any free one.
+    """
+
+    environment: str
+    host: str
+    port: int
+    embedded: bool
+    ca_file: Path | None
+    client_id: str
+    client_secret: Secret
+    access_token: Secret
+    account_id: int
+    connect_timeout_s: float = 30.0
+    heartbeat_s: float = 10.0
+    silence_s: float = 60.0
+    request_timeout_s: float = 10.0
+    keepalive_s: int = 10
+    requests_per_s: float = 40.0
+    history_per_s: float = 4.0
+    backoff_initial_s: float = 1.0
+    backoff_max_s: float = 60.0
+    stable_after_s: float = 60.0
+    subscribe_batch: int = 100
+    unsubscribe_grace_s: float = 5.0
+    frame_limit_bytes: int = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Our own door and its limits; ``listen`` is a Twisted server endpoint."""
+
+    listen: str = "tcp:port=8080:interface=127.0.0.1"
+    heartbeat_s: float = 10.0
+    ping_s: float = 20.0
+    ping_timeout_s: float = 20.0
+    handshake_timeout_s: float = 10.0
+    outbox_bytes: int = 1024 * 1024
+    outbox_age_s: float = 5.0
+    frame_bytes: int = 64 * 1024
+    symbols_per_client: int = 500
+    messages_per_s: float = 50.0
+    clients: int = 10_000
+    compression: bool = False
+    stop_timeout_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """The embedded venue: ``rate`` in price changes per second in total."""
+
+    seed: int = 1
+    rate: float = 50.0
+    symbols: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the daemon is told; ``notes`` are the decisions to log at start."""
+
+    venue: VenueSettings
+    web: WebSettings
+    simulator: SimulatorSettings
+    notes: tuple[str, ...]
+
+
+def load(
+    *,
+    options: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    tap_conf: Path | None,
+    dotenv: Path | None,
+) -> Settings:
+    """The settings that these sources make; `environ` itself is never changed.
+
+    `options` are command line values by name (``listen``, ``ws-port``), None for one not given.
+    """
+    given, notes = gather(options=options, environ=environ, tap_conf=tap_conf, dotenv=dotenv)
+    sections: dict[str, dict[str, Any]] = {"venue": {}, "web": {}, "simulator": {}}
+    for key in KEYS:
+        sections[key.section][key.name] = _value(key, given.get(key))
+    where = _Places(given)
+    venue = _complete_venue(sections["venue"], where, notes)
+    web = sections["web"]
+    ws_port = web.pop("ws_port")
+    web["listen"] = web["listen"] or f"tcp:port={ws_port}:interface=127.0.0.1"
+    return Settings(
+        venue=_build(VenueSettings, venue),
+        web=_build(WebSettings, web),
+        simulator=_build(SimulatorSettings, sections["simulator"]),
+        notes=tuple(notes),
+    )
+
+
+_Section = TypeVar("_Section", VenueSettings, WebSettings, SimulatorSettings)
+
+
+def _build(section: type[_Section], values: dict[str, Any]) -> _Section:
+    return section(**{field.name: values[field.name] for field in fields(section)})
+
+
+def _value(key: Key, given: Given | None) -> Any:
+    """The parsed value; None for a key without a value and without a default."""
+    if given is None:
+        return key.kind.parse(key.default) if key.default else None
+    text = read_secret(given) if given.in_file else given.text.strip()
+    try:
+        return key.kind.parse(text)
+    except ValueError:
+        pass
+    # Outside the except block, so that no chained exception carries the text along.
+    default = f" for the default {key.default}" if key.default else ""
+    shown = "" if key.secret else f"is {_shown(key, text)}, but "
+    raise ConfigurationError(
+        f"{given.where} {shown}must be {key.kind.allowed}: correct it, or leave it out{default}."
+    )
+
+
+def _shown(key: Key, text: str) -> str:
+    """A bad value, unless it is so long that it may be a secret in the wrong place."""
+    if len(text) > (80 if key.kind.wordy else 20):
+        return f"a text of {len(text)} characters"
+    return ascii(text)
+
+
+class _Places:
+    """How a sentence names a key: by where its value stood, or by its title."""
+
+    def __init__(self, given: Layer) -> None:
+        self._by_name = {(key.section, key.name): where.where for key, where in given.items()}
+
+    def __contains__(self, name: str) -> bool:
+        return ("venue", name) in self._by_name
+
+    def __getitem__(self, name: str) -> str:
+        return self._by_name.get(("venue", name), f"[venue] {name} (by default)")
+
+
+# -- the venue: what follows from what, and what must fit together --------------------------------
+
+
+def _complete_venue(venue: dict[str, Any], where: _Places, notes: list[str]) -> dict[str, Any]:
+    _settle_environment(venue, where, notes)
+    environment = venue["environment"]
+    venue["embedded"] = environment == "simulator" and venue["host"] is None
+    _settle_credentials(venue, where, notes)
+    venue["host"] = venue["host"] or HOSTS.get(environment, "127.0.0.1")
+    if venue["port"] is None:
+        venue["port"] = 0 if venue["embedded"] else VENUE_PORT
+    elif venue["port"] == 0 and not venue["embedded"]:
+        raise ConfigurationError(
+            f"{where['port']} is 0, but only the simulator in-process may take any free port: "
+            f"give the venue's port, usually {VENUE_PORT}."
+        )
+    if venue["embedded"] and venue["ca_file"]:
+        notes.append(f"{where['ca_file']} is not used: the simulator in-process brings its own.")
+    _longer(venue, where, "silence_s", "heartbeat_s")
+    if venue["backoff_max_s"] < venue["backoff_initial_s"]:
+        raise ConfigurationError(
+            f"{where['backoff_max_s']} is {venue['backoff_max_s']:g}, but must be at least "
+            f"{venue['backoff_initial_s']:g}, which is {where['backoff_initial_s']}: "
+            "raise the one or lower the other."
+        )
+    return venue
+
+
+def _longer(venue: dict[str, Any], where: _Places, name: str, than: str) -> None:
+    if venue[name] <= venue[than]:
+        raise ConfigurationError(
+            f"{where[name]} is {venue[name]:g}, but must be more than {venue[than]:g}, "
+            f"which is {where[than]}: raise the one or lower the other."
+        )
+
+
+def _settle_environment(venue: dict[str, Any], where: _Places, notes: list[str]) -> None:
+    """The broker's hosts say which environment they are; they must not be called another one."""
+    host = venue["host"]
+    named = next((name for name, known in HOSTS.items() if known == host), None)
+    if named is None or named == venue["environment"]:
+        return
+    if "environment" in where:
+        raise ConfigurationError(
+            f"{where['environment']} is {venue['environment']}, but {where['host']} is {host}, "
+            f"the host of the {named} environment: correct one of the two."
+        )
+    venue["environment"] = named
+    notes.append(f"{where['host']} is {host}, so the environment is {named}.")
+
+
+def _settle_credentials(venue: dict[str, Any], where: _Places, notes: list[str]) -> None:
+    if venue["environment"] == "simulator":
+        if venue["embedded"] and any(name in where for name in SIMULATOR_CREDENTIALS):
+            notes.append(
+                "Credentials are given, but the venue is the simulator in-process: "
+                "for the broker set CTRADER_ENV to demo or live."
+            )
+        for name, value in SIMULATOR_CREDENTIALS.items():
+            venue[name] = value if venue[name] is None else venue[name]
+        return
+    names = {key.name: key.environment_name for key in KEYS if key.section == "venue"}
+    missing = [names[name] for name in SIMULATOR_CREDENTIALS if venue[name] is None]
+    if missing:
+        listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
+        raise ConfigurationError(
+            f"The environment {venue['environment']} needs {listed} as well, but nothing gives "
+            f"{'it' if len(missing) == 1 else 'them'}: put what is missing into .env (see "
+            ".env.example) or into the environment, or set CTRADER_ENV to simulator."
+        )

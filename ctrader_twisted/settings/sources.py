@@ -1,0 +1,349 @@
+"""Where settings come from: tap.conf, .env, the environment and the command line.
+
+Each source is read into a mapping of key to `Given`: the text, and the words that say where it
+stood. Nothing here is believed yet; `settings` parses the texts that win.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import io
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.settings.keys import KEYS, Key
+
+FILE_LIMIT_BYTES = 1024 * 1024
+
+# Names that belong to other parts of the service, so they are no mistake in .env.
+TOLERATED = ("CTRADER_REDIRECT_URI", "SERVICE_BASE_URL", "WS_BASE_URL", "RABBITMQ_URL")
+OLDER = ("HOST", "PORT")
+
+_BY_SECTION = {(key.section, key.name): key for key in KEYS}
+_BY_ENVIRONMENT = {key.environment_name: key for key in KEYS}
+_BY_SECRET_FILE = {f"{key.environment_name}_FILE": key for key in KEYS if key.secret}
+_BY_OPTION = {key.option: key for key in KEYS}
+_ENVIRONMENT_NAMES = (*_BY_ENVIRONMENT, *_BY_SECRET_FILE, *TOLERATED)
+_SECRETS = {key.name: key for key in KEYS if key.secret}
+
+_HOST = _BY_SECTION["venue", "host"]
+_PORT = _BY_SECTION["venue", "port"]
+_WS_PORT = _BY_SECTION["web", "ws_port"]
+_LISTEN = _BY_SECTION["web", "listen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A text that some source gives for a key; ``in_file``: the text names a file that holds it."""
+
+    text: str = field(repr=False)
+    where: str
+    in_file: bool = False
+
+
+Layer = dict[Key, Given]
+
+
+def gather(
+    *,
+    options: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    tap_conf: Path | None,
+    dotenv: Path | None,
+) -> tuple[Layer, list[str]]:
+    """What was given for each key by the highest source that says something, and notes about it."""
+    notes: list[str] = []
+    conf = read_tap_conf(tap_conf) if tap_conf else {}
+    names = read_dotenv(dotenv, notes) if dotenv else {}
+    stray = [name for name in environ if name.startswith("CTRADER_STREAM_")]
+    _refuse_unknown(stray, "the environment")
+    merged: Layer = {}
+    older: list[tuple[Key, Given]] = []
+    layers = [conf]
+    for source, where in ((names, str(dotenv)), (environ, "the environment")):
+        layer = _by_names(source, where)
+        meant = _older_names(source, where, notes)
+        # As the port to listen on, PORT beats the WS_PORT of its own source.
+        layer.update({key: given for key, given in meant if key is _WS_PORT})
+        # As the venue's address, the older names come after every explicit one.
+        merged.update({key: given for key, given in meant if key is not _WS_PORT})
+        older += meant
+        layers.append(layer)
+    layers.append(read_options(options))
+    for layer in layers:
+        merged.update(layer)
+    notes += [_understood(key, given, merged) for key, given in older]
+    return merged, notes
+
+
+# -- tap.conf -------------------------------------------------------------------------------------
+
+
+def read_tap_conf(path: Path) -> Layer:
+    """The keys of an INI file; what the file cannot say is refused with its line or its name."""
+    # Without leading blanks no line continues the one above: each is what it looks like.
+    lines = [line.strip() for line in re.split(r"\r\n|\n|\r", read_text(path))]
+    parser = _Conf(inline_comment_prefixes=("#",), default_section="")
+    try:
+        parser.read_string("\n".join(lines))
+    except configparser.Error as problem:
+        wrong = _conf_mistake(problem)
+    else:
+        wrong = ""
+    if wrong:
+        raise ConfigurationError(f"{path} has {wrong}.")
+    layer: Layer = {}
+    for section in parser.sections():
+        _conf_section(path, section)
+        for name, value in parser[section].items():
+            key = _conf_key(path, section, name)
+            where = f"{key.title} in {path}"
+            if value.strip():
+                layer[key] = Given(value, where)
+            elif key.default:
+                raise ConfigurationError(
+                    f"{where} is empty, but must be {key.kind.allowed}: write a value, or put a # "
+                    f"in front of the line for the default {key.default}."
+                )
+    return layer
+
+
+class _Conf(configparser.RawConfigParser):
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr.lower().replace("-", "_")
+
+
+def _conf_mistake(problem: configparser.Error) -> str:
+    """What the parser found, by line and name; its own words would repeat the line."""
+    if isinstance(problem, configparser.DuplicateSectionError):
+        return f"the section {_name(problem.section)} twice: put its keys into one"
+    if isinstance(problem, configparser.DuplicateOptionError):
+        twice = f"[{_name(problem.section)}] {_name(problem.option)} twice"
+        return f"{twice} (again in line {problem.lineno}): keep one of the two"
+    if isinstance(problem, configparser.MissingSectionHeaderError):
+        return f"a line {problem.lineno} before any section: begin with a line such as [venue]"
+    line = problem.errors[0][0] if isinstance(problem, configparser.ParsingError) else "?"
+    return f"a line {line} that is neither [section], nor comment, nor key = value: correct it"
+
+
+def _conf_section(path: Path, section: str) -> None:
+    sections = sorted({key.section for key in KEYS})
+    if section not in sections:
+        raise ConfigurationError(
+            f"{path} has an unknown section {_name(section)}: "
+            f"{_suggest(section, sections, 'the sections are venue, web and simulator')}."
+        )
+
+
+def _conf_key(path: Path, section: str, name: str) -> Key:
+    for secret_name, key in _SECRETS.items():
+        if name.startswith(secret_name):
+            raise ConfigurationError(
+                f"{path} holds {secret_name} in the section {_name(section)}, but secrets do not "
+                f"belong into this file: take it out, and {key.secret_place}."
+            )
+    if (section, name) in _BY_SECTION:
+        return _BY_SECTION[section, name]
+    elsewhere = [key.section for key in KEYS if key.name == name]
+    if elsewhere:
+        advice = f"it belongs into the section {elsewhere[0]}"
+    else:
+        known = [key.name for key in KEYS if key.section == section and not key.secret]
+        advice = _suggest(name, known, "remove it, or see tap.conf.example for the keys there are")
+    raise ConfigurationError(f"{path} has an unknown key [{section}] {_name(name)}: {advice}.")
+
+
+# -- .env and the environment ---------------------------------------------------------------------
+
+
+def read_dotenv(path: Path, notes: list[str]) -> dict[str, str]:
+    """The names and values of a .env file. Others may keep their own names in it."""
+    text = read_text(path)
+    names: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text, newline="")):
+        line = binding.original.line + _leading_newlines(binding.original.string)
+        name = binding.key or ""
+        if binding.error:
+            raise ConfigurationError(
+                f"{path} has a line {line} that cannot be read as NAME=value: "
+                "close its quotes, or correct it."
+            )
+        if not _is_ours(name):
+            continue
+        if binding.value is None or not re.fullmatch(r"\w+", name):
+            raise ConfigurationError(
+                f"{path} has a line {line} that begins with one of our names but is not NAME=value:"
+                " correct that line."
+            )
+        if name in names:
+            raise ConfigurationError(
+                f"{path} gives {name} twice (again in line {line}): keep one of the two."
+            )
+        names[name] = binding.value
+    _refuse_unknown([name for name in names if name not in OLDER], str(path))
+    if any(names.get(key.environment_name) for key in _SECRETS.values()):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o044:
+            notes.append(
+                f"{path} holds secrets and others can read it (mode {mode:04o}): chmod 600 it."
+            )
+    return names
+
+
+def _leading_newlines(text: str) -> int:
+    return len(re.findall(r"\r\n|\n|\r", text[: len(text) - len(text.lstrip())]))
+
+
+def _is_ours(name: str) -> bool:
+    return name.upper().startswith("CTRADER_") or name in OLDER or name in _BY_ENVIRONMENT
+
+
+def _refuse_unknown(names: Iterable[str], where: str) -> None:
+    for name in names:
+        if name not in _ENVIRONMENT_NAMES:
+            advice = _suggest(
+                name.upper(), _ENVIRONMENT_NAMES, "remove it, or see .env.example for the names"
+            )
+            raise ConfigurationError(f"{_name(name)} in {where} is an unknown name: {advice}.")
+
+
+def _by_names(names: Mapping[str, str], where: str) -> Layer:
+    """The keys that are given by their environment names; an empty value gives nothing."""
+    layer: Layer = {}
+    for name, key in _BY_ENVIRONMENT.items():
+        if names.get(name, "").strip():
+            layer[key] = Given(names[name], f"{name} in {where}")
+    for name, key in _BY_SECRET_FILE.items():
+        if not names.get(name, "").strip():
+            continue
+        if key in layer:
+            raise ConfigurationError(
+                f"{key.environment_name} and {name} are both given in {where}: keep one of the two."
+            )
+        layer[key] = Given(names[name], f"{name} in {where}", in_file=True)
+    return layer
+
+
+def _older_names(names: Mapping[str, str], where: str, notes: list[str]) -> list[tuple[Key, Given]]:
+    """What HOST and PORT of one source mean.
+
+    HOST is the venue's host. PORT is the venue's port when HOST stands with it or when it is one of
+    the venue's two well-known ports, otherwise the port that we listen on.
+    """
+    meant = []
+    host = names.get("HOST", "").strip()
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - recognised here, never bound
+        notes.append(f"HOST={host} in {where} is no venue's host: ignored; to listen, see listen.")
+        host = ""
+    elif host and where == "the environment" and "." not in host and host.lower() != "localhost":
+        # Shells and containers put the machine's own name there.
+        notes.append(f"HOST in {where} looks like this machine's name: ignored.")
+        host = ""
+    if host:
+        meant.append((_HOST, Given(host, f"HOST in {where}")))
+    port = names.get("PORT", "").strip()
+    if port:
+        given = Given(port, f"PORT in {where}")
+        meant.append((_PORT if host or port in {"5035", "5036"} else _WS_PORT, given))
+    return meant
+
+
+def _understood(key: Key, given: Given, merged: Layer) -> str:
+    """The note on how an older name was understood, and whether it counts."""
+    meaning = {_HOST: "the venue's host", _PORT: "the venue's port"}.get(key, "our port")
+    winner = merged[_LISTEN] if key is _WS_PORT and _LISTEN in merged else merged[key]
+    outcome = "" if winner is given else f", but {winner.where} wins"
+    return f"{given.where} ({given.text}) is understood as {meaning}{outcome}."
+
+
+# -- the command line -----------------------------------------------------------------------------
+
+
+def read_options(options: Mapping[str, str | None]) -> Layer:
+    """The keys of the command line; None stands for an option that was not given."""
+    layer: Layer = {}
+    for option, value in options.items():
+        plain = option.lower().replace("_", "-")
+        key = _BY_OPTION.get(plain)
+        if key is None:
+            known = [key.option for key in KEYS if not key.secret]
+            advice = _suggest(plain, known, "see --help for the options there are")
+            raise ConfigurationError(f"--{_name(option)} is an unknown option: {advice}.")
+        if value is None:
+            continue
+        if key.secret:
+            raise ConfigurationError(
+                f"--{plain} is refused, because everyone on the machine can read a command line: "
+                f"{key.secret_place}."
+            )
+        if not value.strip():
+            raise ConfigurationError(
+                f"--{plain} on the command line is empty, but must be {key.kind.allowed}: "
+                "give a value, or leave the option out."
+            )
+        layer[key] = Given(value, f"--{plain} on the command line")
+    return layer
+
+
+# -- files and words ------------------------------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """The text of a configuration file: UTF-8, a byte order mark is no part of it."""
+    return _decode(_read(path, str(path), owner_only=False), str(path))
+
+
+def read_secret(given: Given) -> str:
+    """The text of the file that `given` names; only its owner may have rights on it."""
+    path = Path(given.text.strip()).expanduser()
+    where = f"{path} (named by {given.where})"
+    text = _decode(_read(path, where, owner_only=True), where).strip()
+    if not text or not text.isprintable():
+        raise ConfigurationError(f"{where} must hold the secret on one line, and nothing else.")
+    return text
+
+
+def _read(path: Path, where: str, *, owner_only: bool) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+            if owner_only and mode & 0o077:
+                raise ConfigurationError(
+                    f"{where} holds a secret but is open to others (mode {mode:04o}): "
+                    "chmod 600 it, so that only its owner can read it."
+                )
+            content = stream.read(FILE_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or "that is no file name"
+        raise ConfigurationError(
+            f"{where} cannot be read ({reason}): name a file that exists and that we may read."
+        ) from None
+    if len(content) > FILE_LIMIT_BYTES:
+        raise ConfigurationError(f"{where} is larger than 1 MiB: name the right file.")
+    return content
+
+
+def _decode(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{where} is not UTF-8 text: save it as UTF-8.") from None
+
+
+def _name(text: str) -> str:
+    """The name-like beginning of a text: what follows it could be a value, even a secret one."""
+    match = re.match(r"[\w-]{1,64}", text)
+    return match[0] if match else "(without a name)"
+
+
+def _suggest(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"did you mean {near[0]}" if near else otherwise
