@@ -1,6 +1,6 @@
 """Who may import whom.
 
-A floor imports only from floors below it, or further down its own, and only what its line says.
+A floor imports only from floors below it, and only what its line says.
 A name with a dot allows just that: `logs.Secret` is the one type, `market.model` the one module.
 `*` is everything but `pb`. Every module and package directly below `ctrader_twisted/` has a line;
 a new one needs one.
@@ -24,9 +24,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (2, "wire", "market errors logs.Secret pb"),
     (2, "contract", "market errors logs.Secret"),
     (1, "market", "errors"),
-    (1, "settings", "settings_sources settings_keys errors logs.Secret"),
-    (1, "settings_sources", "settings_keys errors logs.Secret"),
-    (1, "settings_keys", "errors logs.Secret"),
+    (1, "settings", "errors logs.Secret"),
     (0, "errors", ""),
     (0, "metrics", ""),
     (0, "logs", ""),
