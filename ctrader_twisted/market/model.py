@@ -1,0 +1,96 @@
+"""The values that the market is made of. Made once, replaced, never edited.
+
+Prices are integers in points (1/100000 of a price, for every symbol) until they are written out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+
+class SpotUpdate(NamedTuple):
+    """One push of the venue (ProtoOASpotEvent); an absent side is unchanged.
+
+    ``bid``, ``ask`` in points; ``timestamp_ms`` the venue's time, if it said one; ``received_ms``
+    when our socket read it. Both times in ms since the epoch.
+    """
+
+    symbol_id: int
+    bid: int | None
+    ask: int | None
+    timestamp_ms: int | None
+    received_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """One line of the catalogue (ProtoOALightSymbol). ``key`` is the name as it is compared."""
+
+    symbol_id: int
+    name: str
+    enabled: bool = True
+    description: str = ""
+    base_asset_id: int | None = None
+    quote_asset_id: int | None = None
+    category_id: int | None = None
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "key", self.name.upper())
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolDetails:
+    """What prices need to know of a symbol (ProtoOASymbol).
+
+    ``digits``: decimals a price may have; one pip is 10^-``pip_position``.
+    """
+
+    symbol_id: int
+    digits: int
+    pip_position: int
+
+
+class Tick(NamedTuple):
+    """A whole price: both sides known, in points rounded to the symbol's digits.
+
+    ``seq`` rises by one for each tick of the symbol within one epoch.
+    """
+
+    symbol: Symbol
+    digits: int
+    bid: int
+    ask: int
+    timestamp_ms: int
+    received_ms: int
+    seq: int
+
+
+class Phase(Enum):
+    """Where an account stands, as one word."""
+
+    DISCONNECTED = "disconnected"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What an account announces each time that it changes.
+
+    ``code`` and ``reason`` say why when it is not connected; ``attempt`` and ``delay_ms`` are set
+    while RECONNECTING and are the ones really used; ``epoch`` names the life of the session
+    whose ticks follow, and ``symbols`` are the names that can be subscribed (None: not yet known).
+    """
+
+    phase: Phase
+    code: str | None = None
+    reason: str | None = None
+    attempt: int | None = None
+    delay_ms: int | None = None
+    epoch: str | None = None
+    symbols: tuple[str, ...] | None = None

@@ -1,0 +1,1 @@
+"""One TLS connection to the venue, and being somebody on it."""

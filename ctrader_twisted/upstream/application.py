@@ -1,0 +1,168 @@
+"""Who is speaking: our program, authenticated once on the connection to one environment.
+
+`Application` then opens every `Session`, and routes what the venue sends by account id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+from google.protobuf.message import Message
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ctrader_twisted.errors import (
+    ALREADY_SO,
+    ConnectionEnded,
+    RequestTimeout,
+    VenueRefusal,
+    is_not_authorised,
+)
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.upstream import translate
+from ctrader_twisted.upstream.protocol import OpenApiProtocol
+from ctrader_twisted.upstream.requests import Lane, Requests
+from ctrader_twisted.upstream.session import Session, run
+from ctrader_twisted.wire.codec import Envelope, has_unknown_fields
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the venue allows on one connection (requests per second), and our patience."""
+
+    requests_per_s: float
+    history_per_s: float
+    timeout_s: float
+
+
+class Application:
+    """Our program on the connection to one environment: authenticates it, and opens the sessions.
+
+    Implements ConnectionListener.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        client_secret: Callable[[], str],
+        sessions: Sequence[Session],
+        budget: Budget,
+        clock: IReactorTime,
+        metrics: Metrics,
+    ) -> None:
+        self._client_id = client_id
+        self._client_secret = client_secret
+        self._sessions = {session.account_id: session for session in sessions}
+        self._budget = budget
+        self._clock = clock
+        self._metrics = metrics
+        self._link: OpenApiProtocol | None = None
+        self._requests: Requests | None = None
+        self._names = count(1)
+
+    def connecting(self) -> None:
+        """An attempt begins."""
+        for session in self._sessions.values():
+            session.connecting()
+
+    def opened(self, link: OpenApiProtocol) -> None:
+        """A connection is there: a new life, with nothing of the last one in it."""
+        self._link = link
+        self._requests = Requests(
+            clock=self._clock,
+            send=link.send,
+            metrics=self._metrics,
+            requests_per_s=self._budget.requests_per_s,
+            history_per_s=self._budget.history_per_s,
+            timeout_s=self._budget.timeout_s,
+            name=f"c{next(self._names)}",
+        )
+        run(self._bring_up(link, self._requests), self.log)
+
+    async def _bring_up(self, link: OpenApiProtocol, requests: Requests) -> None:
+        request = translate.application_auth(self._client_id, self._client_secret())
+        try:
+            await requests.ask(request, api_pb2.ProtoOAApplicationAuthRes, lane=Lane.SESSION)
+        except ConnectionEnded:
+            return
+        except (VenueRefusal, RequestTimeout) as error:
+            if not (isinstance(error, VenueRefusal) and error.code in ALREADY_SO):
+                link.drop(error)
+                return
+        openings = [session.open(requests) for session in self._sessions.values()]
+        await gatherResults([Deferred.fromCoroutine(opening) for opening in openings])
+        if not link.lost:
+            link.settled()
+
+    def received(self, envelope: Envelope, received_ms: int) -> None:
+        """Route one message: an answer to whoever waits, news to the account it is about."""
+        message = envelope.message
+        requests = self._requests
+        if message is None or requests is None:
+            return
+        if isinstance(message, api_pb2.ProtoOASpotEvent):
+            session = self._sessions.get(message.ctidTraderAccountId)
+            if session is not None:
+                session.received(message, received_ms)
+            return
+        if has_unknown_fields(message):
+            self._metrics.count("unknown_fields", type(message).__name__)
+        answered = requests.settle(envelope)
+        if isinstance(message, api_pb2.ProtoOAClientDisconnectEvent):
+            self._disconnected(message.reason)
+        elif isinstance(message, api_pb2.ProtoOAAccountsTokenInvalidatedEvent):
+            self._token_invalidated(message)
+        elif type(message).__name__.endswith("Event"):
+            session = self._sessions.get(getattr(message, "ctidTraderAccountId", 0))
+            if session is not None:
+                session.received(message, received_ms)
+        elif not answered:
+            self._unasked(message)
+
+    def lost(self, cause: BaseException, reason: str) -> None:
+        """The connection is over: everything that waits on it ends now."""
+        requests, self._requests, self._link = self._requests, None, None
+        if requests is not None:
+            requests.fail_all(ConnectionEnded(reason, sent=False))
+        for session in self._sessions.values():
+            session.closed(cause, reason)
+
+    def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
+        """The next attempt is announced."""
+        for session in self._sessions.values():
+            session.retrying(attempt, delay_s, reason)
+
+    def log_out(self) -> Deferred[list[None]]:
+        """Say goodbye for every account; the caller bounds the wait."""
+        if self._requests is None:
+            return succeed([])
+        leaving = [Deferred.fromCoroutine(s.log_out()) for s in self._sessions.values()]
+        return gatherResults(leaving, consumeErrors=True)
+
+    def _disconnected(self, reason: str) -> None:
+        if self._link is not None:
+            self._link.drop(ConnectionEnded(f"the venue disconnected us: {reason}", sent=False))
+
+    def _token_invalidated(self, event: api_pb2.ProtoOAAccountsTokenInvalidatedEvent) -> None:
+        # Often the echo of a refresh of our own: authenticate with the stored token, and never
+        # refresh because of it.
+        for account_id in event.ctidTraderAccountIds:
+            session = self._sessions.get(account_id)
+            if session is not None:
+                session.reopen("TOKEN_INVALIDATED", event.reason or "the token was invalidated")
+
+    def _unasked(self, message: Message) -> None:
+        self._metrics.count("unasked_answers", type(message).__name__)
+        refused = translate.refusal(message)
+        if refused is None:
+            return
+        self.log.warn("the venue says, unasked: {refused}", refused=str(refused))
+        if is_not_authorised(refused) and refused.account_id in self._sessions:
+            self._sessions[refused.account_id].reopen(refused.code, str(refused))

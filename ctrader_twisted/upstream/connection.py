@@ -1,0 +1,309 @@
+"""The life of the socket: connect, notice its end, wait, connect again. For months.
+
+Ready is later than connected: the delay between attempts grows until the layer above has been
+content with a connection for a while, so a venue that accepts sockets and refuses logins never
+meets a tight loop. The delay that is announced is the delay that is used.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IConnector,
+    IDelayedCall,
+    IOpenSSLClientConnectionCreator,
+    IReactorTime,
+)
+from twisted.internet.protocol import ReconnectingClientFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrader_twisted.errors import NEEDS_A_PERSON, VenueRefusal
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.upstream.protocol import OpenApiProtocol
+from ctrader_twisted.upstream.tls import (
+    InThread,
+    in_plain_words,
+    is_about_the_certificate,
+    verifying_options,
+    why_not_trusted,
+)
+from ctrader_twisted.wire.codec import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPolicy:
+    """How patient we are. Seconds throughout; see tap.conf.example for the defaults."""
+
+    connect_timeout_s: float
+    heartbeat_s: float
+    silence_s: float
+    keepalive_s: int
+    backoff_initial_s: float
+    backoff_max_s: float
+    stable_after_s: float
+    frame_limit_bytes: int
+
+
+class ConnectionListener(Protocol):
+    """Who is told about the connection to one environment."""
+
+    def connecting(self) -> None:
+        """An attempt begins."""
+
+    def opened(self, link: OpenApiProtocol) -> None:
+        """A verified TLS connection is there; nobody is authenticated on it."""
+
+    def received(self, envelope: Envelope, received_ms: int) -> None:
+        """A message arrived."""
+
+    def lost(self, cause: BaseException, reason: str) -> None:
+        """The connection, or the attempt, is over; ``reason`` says why in plain words."""
+
+    def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
+        """The next attempt begins in ``delay_s`` seconds."""
+
+
+class OpenApiFactory(ReconnectingClientFactory):
+    """Makes one `OpenApiProtocol` after another. Of the two ways to lose one (the attempt fails,
+    the connection ends) each leads to exactly one retry.
+    """
+
+    noisy = False
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        policy: ConnectionPolicy,
+        listener: ConnectionListener,
+        metrics: Metrics,
+        rng: random.Random,
+        now_ms: Callable[[], int],
+        explain: Callable[[BaseException], Deferred[str]],
+    ) -> None:
+        """``explain`` finds plain words for the end of a connection; it may take a moment."""
+        self._clock = clock
+        self._explain = explain
+        self._policy = policy
+        self._listener = listener
+        self._metrics = metrics
+        self._rng = rng
+        self._now_ms = now_ms
+        self.link: OpenApiProtocol | None = None
+        self._deadline: IDelayedCall | None = None
+        self._stable: IDelayedCall | None = None
+        self._stage = "TCP"
+        self._late: TimeoutError | None = None
+        self._stopped: Deferred[None] | None = None
+
+    # -- an attempt
+
+    def startedConnecting(self, connector: IConnector) -> None:
+        """One attempt begins; from here to `settled` the deadline runs."""
+        self.connector = connector
+        self._stage = "TCP"
+        self._late = None
+        seconds = self._policy.connect_timeout_s
+        self._deadline = self._clock.callLater(seconds, self._too_late, connector)
+        self._listener.connecting()
+
+    def buildProtocol(self, addr: IAddress | None) -> OpenApiProtocol:
+        """A protocol for the new socket, on which TLS still has to be agreed."""
+        self._stage = "TLS"
+        self.link = OpenApiProtocol(
+            clock=self._clock,
+            listener=self,
+            metrics=self._metrics,
+            now_ms=self._now_ms,
+            heartbeat_s=self._policy.heartbeat_s,
+            silence_s=self._policy.silence_s,
+            keepalive_s=self._policy.keepalive_s,
+            frame_limit=self._policy.frame_limit_bytes,
+        )
+        self.link.factory = self
+        return self.link
+
+    def _too_late(self, connector: IConnector) -> None:
+        self._deadline = None
+        seconds, stage = self._policy.connect_timeout_s, self._stage
+        self._late = TimeoutError(f"not ready {seconds:g} s after it began (stuck in {stage})")
+        if self.link is not None:
+            self.link.drop(self._late)
+        else:
+            connector.stopConnecting()
+
+    # -- what the protocol tells (LinkListener)
+
+    def opened(self, link: OpenApiProtocol) -> None:
+        """TLS is up."""
+        self._stage = "authentication"
+        self._listener.opened(link)
+
+    def received(self, envelope: Envelope, received_ms: int) -> None:
+        """A message arrived."""
+        self._listener.received(envelope, received_ms)
+
+    def settled(self) -> None:
+        """The bring-up is through; a spell of stability from now on resets the back-off."""
+        self._cancel_timers()
+        self._stable = self._clock.callLater(self._policy.stable_after_s, self._is_stable)
+
+    def lost(self, link: OpenApiProtocol, cause: BaseException) -> None:
+        """The connection is over."""
+        # Only the protocol learns the real reason of a TLS failure; the factory would see
+        # "connection done". So the retry starts here, and clientConnectionLost does nothing.
+        self.link = None
+        self._ended(cause)
+
+    def _is_stable(self) -> None:
+        self._stable = None
+        self.retries = 0
+
+    # -- the end of an attempt
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        """No connection came about."""
+        self._ended(self._late or reason.value or ConnectionAbortedError())
+
+    def clientConnectionLost(self, connector: IConnector, unused_reason: Failure) -> None:
+        """Told by `lost` already."""
+
+    def _ended(self, cause: BaseException) -> None:
+        self._cancel_timers()
+        self._metrics.count("connections_lost", type(cause).__name__)
+
+        def explained(reason: str) -> None:
+            self._listener.lost(cause, reason)
+            if self.continueTrying:
+                self._retry_after(self._next_delay(cause), reason)
+            elif self._stopped is not None:
+                self._stopped.callback(None)
+
+        self._explain(cause).addCallback(explained).addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.failure("the end of a connection could not be told", failure)
+
+    def _next_delay(self, cause: BaseException) -> float:
+        """Doubling from the initial delay, jittered, capped; at once the cap for a refusal that
+        only a person can heal.
+        """
+        cap = self._policy.backoff_max_s
+        hopeless = isinstance(cause, VenueRefusal) and cause.code in NEEDS_A_PERSON
+        # 2**n without an upper bound would overflow after months of retrying.
+        base = cap if hopeless else self._policy.backoff_initial_s * 2 ** min(self.retries, 32)
+        return min(cap, base) * self._rng.uniform(0.75, 1.0)
+
+    def _retry_after(self, delay_s: float, reason: str) -> None:
+        """Announce the next attempt, and make it when announced."""
+        self.retries += 1
+        self.log.warn(
+            "no connection to the venue: {reason}; attempt {attempt} in {delay:.1f} s",
+            reason=reason,
+            attempt=self.retries,
+            delay=delay_s,
+        )
+        self._callID = self._clock.callLater(delay_s, self._try_again)
+        self._listener.retrying(self.retries, delay_s, reason)
+
+    def _try_again(self) -> None:
+        self._callID = None
+        if self.connector is not None:
+            self.connector.connect()
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._deadline, self._stable):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._deadline = self._stable = None
+
+    def stop(self) -> Deferred[None]:
+        """No further attempts; fires when no connection is left."""
+        self._stopped = Deferred()
+        self.stopTrying()
+        self._cancel_timers()
+        if self.link is not None:
+            self.link.drop(ConnectionAbortedError("we are shutting down"))
+        elif not self._stopped.called:
+            self._stopped.callback(None)
+        return self._stopped
+
+
+class ConnectSSL(Protocol):
+    """The part of IReactorSSL that we use."""
+
+    def __call__(
+        self,
+        host: str,
+        port: int,
+        factory: ReconnectingClientFactory,
+        contextFactory: IOpenSSLClientConnectionCreator,
+        timeout: float,
+    ) -> object: ...
+
+
+class Connection(Service):
+    """The one connection to an environment, as a service.
+
+    ``port`` is a callable, because an embedded venue's port is known only once it listens.
+    ``in_thread`` runs a blocking call elsewhere (deferToThread).
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: Callable[[], int],
+        ca_pem: bytes | None,
+        connect: ConnectSSL,
+        in_thread: InThread,
+        clock: IReactorTime,
+        policy: ConnectionPolicy,
+        listener: ConnectionListener,
+        metrics: Metrics,
+        rng: random.Random,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._ca_pem = ca_pem
+        self._connect = connect
+        self._in_thread = in_thread
+        self._timeout_s = policy.connect_timeout_s
+        self.factory = OpenApiFactory(
+            clock=clock,
+            policy=policy,
+            listener=listener,
+            metrics=metrics,
+            rng=rng,
+            now_ms=now_ms,
+            explain=self._explain,
+        )
+
+    def startService(self) -> None:
+        """Begin to connect, and never give up until stopped."""
+        super().startService()
+        options = verifying_options(self._host, self._ca_pem)
+        # The deadline of the whole bring-up is the factory's; this one is only its twin for TCP.
+        self._connect(self._host, self._port(), self.factory, options, timeout=self._timeout_s + 1)
+
+    def stopService(self) -> Deferred[None]:
+        """Close; fires when the socket is gone."""
+        super().stopService()
+        return self.factory.stop()
+
+    def _explain(self, cause: BaseException) -> Deferred[str]:
+        if not is_about_the_certificate(cause) or not self.running:
+            return succeed(in_plain_words(cause))
+        return self._in_thread(
+            why_not_trusted, self._host, self._port(), self._ca_pem, self._timeout_s / 6
+        )

@@ -1,0 +1,197 @@
+"""Frames in and out of one socket.
+
+The protocol knows frames, not accounts. It beats (a heartbeat is the one thing that nobody asks
+for), listens for silence, and says aloud why a connection ends. What arrives goes on by the one
+listener that it was born with.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from google.protobuf.message import Message
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.protocols.basic import Int32StringReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ctrader_twisted.errors import ProtocolError
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.pb import common_pb2
+from ctrader_twisted.wire.codec import HEARTBEAT, Envelope, decode, encode
+
+SILENT_LOOKS = 4
+HEARTBEAT_FRAME = encode(common_pb2.ProtoHeartbeatEvent())
+
+
+class LinkListener(Protocol):
+    """Who is told about one connection. Required, so that no event meets an empty room."""
+
+    def opened(self, link: OpenApiProtocol) -> None:
+        """TLS is up and verified; nobody is authenticated yet."""
+
+    def received(self, envelope: Envelope, received_ms: int) -> None:
+        """One message, other than a heartbeat; ``received_ms`` is the time of day."""
+
+    def settled(self) -> None:
+        """The layer above is content with this connection."""
+
+    def lost(self, link: OpenApiProtocol, cause: BaseException) -> None:
+        """The connection is over (also when it never opened)."""
+
+
+@implementer(IHandshakeListener)
+class OpenApiProtocol(Int32StringReceiver):
+    """One connection to the venue: length-prefixed ProtoMessage over TLS.
+
+    ``silence_s``: a venue that says nothing for so long is taken for dead and the socket closed.
+    ``now_ms`` is the time of day in ms since the epoch, looked at once for every frame.
+    The alarm needs four silent looks in a row, so that no single jump of the clock can ring it.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        listener: LinkListener,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+        heartbeat_s: float,
+        silence_s: float,
+        keepalive_s: int,
+        frame_limit: int,
+    ) -> None:
+        self.MAX_LENGTH = frame_limit
+        self._clock = clock
+        self._listener = listener
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._silence_s = silence_s
+        self._keepalive_s = keepalive_s
+        self._heard = False
+        self._silent_looks = 0
+        self._cause: BaseException | None = None
+        self.lost = False
+        self._heartbeat_s = heartbeat_s
+        self._timers: list[LoopingCall] = []
+
+    # -- the socket's life
+
+    def connectionMade(self) -> None:
+        """TCP is up. With TLS the handshake is still to come, and only then are we open."""
+        self._keep_alive()
+        if not ISSLTransport.providedBy(self.transport):
+            self.handshakeCompleted()
+
+    def handshakeCompleted(self) -> None:
+        """The certificate and its host name are verified: the connection is open."""
+        self._every(self._heartbeat_s, self._send_heartbeat)
+        self._every(self._silence_s / SILENT_LOOKS, self._check_silence)
+        self._listener.opened(self)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The end of the connection, told once, with the best cause that is known."""
+        if self.lost:
+            return
+        self.lost = True
+        for timer in self._timers:
+            if timer.running:
+                timer.stop()
+        self._listener.lost(self, self._cause or reason.value or ConnectionDone())
+
+    # -- what the layer above may do
+
+    def send(self, message: Message, client_message_id: str | None = None) -> None:
+        """Write one message; nothing happens once the connection is lost."""
+        if not self.lost:
+            self.sendString(encode(message, client_message_id))
+
+    def drop(self, cause: BaseException) -> None:
+        """End the connection now, because of ``cause``. Dropping twice keeps the first cause."""
+        if self.lost or self._cause is not None:
+            return
+        self._cause = cause
+        # Aborting does not wait for a peer that may never answer again.
+        cast(ITCPTransport, self.transport).abortConnection()
+
+    def settled(self) -> None:
+        """Authentication is through."""
+        self._listener.settled()
+
+    # -- frames
+
+    def stringReceived(self, string: bytes) -> None:
+        """One frame."""
+        received_ms = self._now_ms()
+        self._heard = True
+        self._metrics.frames_in += 1
+        if self._cause is not None:
+            return
+        try:
+            envelope = decode(string)
+        except ProtocolError as error:
+            self.log.error("dropping the connection: {error}", error=error)
+            self._metrics.count("undecodable_frames")
+            self.drop(error)
+            return
+        if envelope.payload_type == HEARTBEAT:
+            return
+        if envelope.message is None:
+            self._metrics.count("unknown_messages")
+            self.log.info("ignoring payload type {number}", number=envelope.payload_type)
+        self._listener.received(envelope, received_ms)
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        """A frame is announced that we are not prepared to read."""
+        error = ProtocolError(f"the venue announced a frame of {length} bytes ({self.MAX_LENGTH})")
+        self.log.error("dropping the connection: {error}", error=error)
+        self._metrics.count("undecodable_frames")
+        self.drop(error)
+
+    # -- liveness
+
+    def _send_heartbeat(self) -> None:
+        self.sendString(HEARTBEAT_FRAME)
+
+    def _check_silence(self) -> None:
+        self._silent_looks = 0 if self._heard else self._silent_looks + 1
+        self._heard = False
+        if self._silent_looks >= SILENT_LOOKS:
+            self.drop(TimeoutError(f"the venue said nothing for {self._silence_s:g} s"))
+
+    def _every(self, interval_s: float, function: Callable[[], None]) -> None:
+        def died(failure: Failure) -> None:
+            # A LoopingCall that raises stops for good; a connection without it is not alive.
+            self.log.failure("a timer of the connection failed", failure)
+            self.drop(failure.value or RuntimeError("unknown"))
+
+        timer = LoopingCall(function)
+        timer.clock = self._clock
+        self._timers.append(timer)
+        timer.start(interval_s, now=False).addErrback(died)
+
+    def _keep_alive(self) -> None:
+        sock = getattr(self.transport, "socket", None)
+        if sock is None:
+            return
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self._keepalive_s)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        except (OSError, AttributeError):
+            # Not every platform has every option; the silence alarm works on all of them.
+            self.log.info("TCP keepalive could not be set")

@@ -1,0 +1,162 @@
+"""A goal pursued: what is missing is asked for, in batches, until nothing is missing.
+
+Restoring subscriptions after an outage is not a script that runs once. What is wanted changes
+while it runs, parts of it are refused, and the next outage may come in its middle. So the one
+question is asked again after every change: *what is missing now?*
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrader_twisted.errors import (
+    ALREADY_SO,
+    ONE_OF_THE_SYMBOLS,
+    ConnectionEnded,
+    VenueRefusal,
+    is_not_authorised,
+)
+
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 60.0
+
+
+class Pursuit:
+    """Asks for ids in batches until ``missing`` has nothing more to say.
+
+    A batch that is refused because of one of its ids is halved until the guilty one stands
+    alone, so that one bad id cannot silence the others.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        clock: IReactorTime,
+        missing: Callable[[], Iterable[int]],
+        ask: Callable[[Sequence[int]], Deferred[object]],
+        reached: Callable[[Collection[int]], None],
+        refused: Callable[[int, VenueRefusal], None],
+        not_authorised: Callable[[VenueRefusal], None],
+        batch: int,
+        in_flight: int = 4,
+    ) -> None:
+        """``missing`` gives the ids still to ask for, those in flight or refused included;
+        ``reached`` is told the ids that are as wanted now; ``refused`` one id that the venue
+        will not give; ``not_authorised`` that the account has lost its place.
+        """
+        self._name = name
+        self._clock = clock
+        self._missing = missing
+        self._ask = ask
+        self._reached = reached
+        self._refused = refused
+        self._not_authorised = not_authorised
+        self._batch = batch
+        self._room = in_flight
+        self._halves: list[list[int]] = []
+        self.busy: set[int] = set()
+        self.given_up: dict[int, VenueRefusal] = {}
+        self._delay_s = RETRY_FIRST_S
+        self._pause: IDelayedCall | None = None
+        self._ended = False
+
+    def pursue(self) -> None:
+        """Ask for what is missing now. Call it after every change of what is wanted or had."""
+        if self._ended or self._pause is not None:
+            return
+        while self._room and self._halves:
+            self._request(self._halves.pop())
+        if not self._room:
+            return
+        # Halves that wait for room are still on their way.
+        waiting = {symbol_id for half in self._halves for symbol_id in half}
+        todo = [
+            symbol_id
+            for symbol_id in self._missing()
+            if not (symbol_id in self.busy or symbol_id in self.given_up or symbol_id in waiting)
+        ]
+        for start in range(0, len(todo), self._batch):
+            if not self._room:
+                return
+            self._request(todo[start : start + self._batch])
+
+    def forgive(self, symbol_id: int) -> None:
+        """Somebody asks again for an id that was refused: so shall we."""
+        self.given_up.pop(symbol_id, None)
+
+    def end(self) -> None:
+        """The life of the session is over; late answers change nothing."""
+        self._ended = True
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    def _request(self, ids: list[int]) -> None:
+        self._room -= 1
+        self.busy.update(ids)
+        answer = self._ask(ids)
+        answer.addBoth(self._answered, ids)
+        answer.addErrback(self._broken)
+
+    def _answered(self, result: object, ids: list[int]) -> None:
+        self._room += 1
+        self.busy.difference_update(ids)
+        if self._ended:
+            return
+        if isinstance(result, Failure):
+            self._not_reached(result, ids)
+        else:
+            self._delay_s = RETRY_FIRST_S
+            self._reached(ids)
+        self.pursue()
+
+    def _not_reached(self, failure: Failure, ids: list[int]) -> None:
+        error = failure.value
+        if isinstance(error, ConnectionEnded):
+            return
+        if not isinstance(error, VenueRefusal):
+            self._wait(f"{error}", None)
+        elif is_not_authorised(error):
+            self._not_authorised(error)
+        elif len(ids) == 1 and error.code in ALREADY_SO:
+            self._reached(ids)
+        elif error.code in ONE_OF_THE_SYMBOLS:
+            self._narrow(error, ids)
+        else:
+            self._wait(f"{error}", error.retry_after_s)
+
+    def _narrow(self, error: VenueRefusal, ids: list[int]) -> None:
+        if len(ids) > 1:
+            middle = len(ids) // 2
+            self._halves += [ids[middle:], ids[:middle]]
+            return
+        self.log.warn(
+            "{name}: symbol {id} refused: {error}", name=self._name, id=ids[0], error=error
+        )
+        self.given_up[ids[0]] = error
+        self._refused(ids[0], error)
+
+    def _wait(self, reason: str, at_least_s: float | None) -> None:
+        """Not now: pause, longer each time in a row."""
+        delay_s = max(self._delay_s, at_least_s or 0.0)
+        self._delay_s = min(self._delay_s * 2, RETRY_MAX_S)
+        self.log.warn(
+            "{name}: {reason}; again in {delay:g} s", name=self._name, reason=reason, delay=delay_s
+        )
+        if self._pause is None:
+            self._pause = self._clock.callLater(delay_s, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self.pursue()
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("{name} failed", failure, name=self._name)

@@ -1,0 +1,240 @@
+"""The only way out: every request to the venue passes here.
+
+Requests wait in lanes (closing before trading before subscribing before history), each lane fair
+between accounts, and leave as the venue's two budgets allow. Each carries a client message id
+and a deadline. One `Requests` lives exactly as long as its connection: on loss everything that
+waits is ended at once, and nothing that was queued can ever leave on the next connection.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import count
+from typing import TypeVar, cast
+
+from google.protobuf.message import Message
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.upstream.translate import refusal
+from ctrader_twisted.wire.codec import Envelope
+
+AnswerT = TypeVar("AnswerT", bound=Message)
+Send = Callable[[Message, str], None]
+
+
+class Lane(IntEnum):
+    """Who goes first when the budget is short."""
+
+    SESSION = 0
+    CLOSE = 1
+    TRADE = 2
+    SUBSCRIBE = 3
+    READ = 4
+    HISTORY = 5
+
+
+class Bucket:
+    """A token bucket: ``rate`` per second, holding at most one second's worth (at least one)."""
+
+    def __init__(self, rate: float, now: float) -> None:
+        self._rate = rate
+        self._capacity = max(1.0, rate)
+        self._tokens = self._capacity
+        self._at = now
+
+    def wait(self, now: float) -> float:
+        """Seconds until a token can be taken; 0 when one is there."""
+        # A clock that steps back must not take tokens away.
+        elapsed = max(0.0, now - self._at)
+        self._at = now
+        self._tokens = min(self._capacity, self._tokens + elapsed * self._rate)
+        return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / self._rate
+
+    def take(self) -> None:
+        """Take the token that `wait` said is there."""
+        self._tokens -= 1
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    """One request on its way: queued, then sent, then settled."""
+
+    message: Message
+    answer_type: type[Message]
+    lane: Lane
+    account_id: int
+    client_message_id: str
+    result: Deferred[Message]
+    deadline: IDelayedCall | None = None
+    sent: bool = False
+
+
+@dataclass(slots=True)
+class _Queue:
+    """One lane: a deque for each account, served in turn."""
+
+    by_account: OrderedDict[int, deque[_Waiting]] = field(default_factory=OrderedDict)
+
+    def put(self, waiting: _Waiting) -> None:
+        self.by_account.setdefault(waiting.account_id, deque()).append(waiting)
+
+    def pop(self) -> _Waiting:
+        account_id, queue = next(iter(self.by_account.items()))
+        waiting = queue.popleft()
+        self.by_account.move_to_end(account_id)
+        if not queue:
+            del self.by_account[account_id]
+        return waiting
+
+    def remove(self, waiting: _Waiting) -> None:
+        queue = self.by_account[waiting.account_id]
+        queue.remove(waiting)
+        if not queue:
+            del self.by_account[waiting.account_id]
+
+
+class Requests:
+    """What one connection has been asked and has not answered yet."""
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        send: Send,
+        metrics: Metrics,
+        requests_per_s: float,
+        history_per_s: float,
+        timeout_s: float,
+        name: str,
+    ) -> None:
+        """``name`` begins every client message id, and is unique to the connection."""
+        self._clock = clock
+        self._send = send
+        self._metrics = metrics
+        self._timeout_s = timeout_s
+        self._name = name
+        self._numbers = count(1)
+        now = clock.seconds()
+        self._ordinary = Bucket(requests_per_s, now)
+        self._history = Bucket(history_per_s, now)
+        self._lanes = {lane: _Queue() for lane in Lane}
+        self._waiting: dict[str, _Waiting] = {}
+        self._wake_up: IDelayedCall | None = None
+        self._ended: BaseException | None = None
+
+    def ask(
+        self,
+        message: Message,
+        answer_type: type[AnswerT],
+        *,
+        lane: Lane,
+        account_id: int = 0,
+        timeout_s: float | None = None,
+    ) -> Deferred[AnswerT]:
+        """Send ``message`` as soon as the budget allows; fires with the venue's answer.
+
+        Fails with VenueRefusal (the venue said no), RequestTimeout or ConnectionEnded (``sent``
+        tells whether the outcome is unknown), ProtocolError (an answer of the wrong type).
+        """
+        name = type(message).__name__
+        result: Deferred[Message] = Deferred(lambda _: self._forget(waiting))
+        client_message_id = f"{self._name}-{next(self._numbers)}"
+        waiting = _Waiting(message, answer_type, lane, account_id, client_message_id, result)
+        if self._ended is not None:
+            result.errback(ConnectionEnded(f"{name}: {self._ended}", sent=False))
+            return cast("Deferred[AnswerT]", result)
+        seconds = self._timeout_s if timeout_s is None else timeout_s
+        waiting.deadline = self._clock.callLater(seconds, self._expire, waiting, seconds)
+        self._waiting[client_message_id] = waiting
+        self._lanes[lane].put(waiting)
+        self._pump()
+        return cast("Deferred[AnswerT]", result)
+
+    def settle(self, envelope: Envelope) -> bool:
+        """Give an answer to whoever waits for it; False when nobody does.
+
+        News that also answers (an execution event) settles here *and* walks on: the caller
+        passes events to both.
+        """
+        waiting = self._waiting.get(envelope.client_message_id or "")
+        if waiting is None or not waiting.sent or envelope.message is None:
+            return False
+        self._forget(waiting)
+        message, name = envelope.message, type(waiting.message).__name__
+        refused = refusal(message)
+        if refused is not None:
+            self._metrics.count("requests_refused", refused.code)
+            waiting.result.errback(refused)
+        elif isinstance(message, waiting.answer_type):
+            self._metrics.count("requests_answered", waiting.lane.name.lower())
+            waiting.result.callback(message)
+        else:
+            got = type(message).__name__
+            waiting.result.errback(ProtocolError(f"{name} was answered by {got}"))
+        return True
+
+    def fail_all(self, cause: BaseException) -> None:
+        """The connection is over: everything that waits learns it now."""
+        self._ended = cause
+        if self._wake_up is not None and self._wake_up.active():
+            self._wake_up.cancel()
+        for waiting in list(self._waiting.values()):
+            self._forget(waiting)
+            name = type(waiting.message).__name__
+            waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
+
+    def pending(self) -> int:
+        """How many requests are queued or unanswered."""
+        return len(self._waiting)
+
+    def _pump(self) -> None:
+        if self._wake_up is not None and self._wake_up.active():
+            self._wake_up.cancel()
+        self._wake_up = None
+        now = self._clock.seconds()
+        waits = []
+        for lane, queue in self._lanes.items():
+            bucket = self._history if lane is Lane.HISTORY else self._ordinary
+            while queue.by_account:
+                wait = bucket.wait(now)
+                if wait > 0:
+                    waits.append(wait)
+                    break
+                bucket.take()
+                self._let_go(queue.pop())
+        # An answer that came at once may have pumped again, and set its own alarm.
+        if waits and self._wake_up is None:
+            self._wake_up = self._clock.callLater(min(waits), self._pump)
+
+    def _let_go(self, waiting: _Waiting) -> None:
+        waiting.sent = True
+        try:
+            self._send(waiting.message, waiting.client_message_id)
+        except ProtocolError as error:
+            self._forget(waiting)
+            waiting.result.errback(error)
+
+    def _expire(self, waiting: _Waiting, seconds: float) -> None:
+        waiting.deadline = None
+        self._forget(waiting)
+        self._metrics.count("requests_timed_out", waiting.lane.name.lower())
+        name = type(waiting.message).__name__
+        what = "was not answered" if waiting.sent else "could not be sent"
+        waiting.result.errback(RequestTimeout(f"{name} {what} in {seconds:g} s", sent=waiting.sent))
+
+    def _forget(self, waiting: _Waiting) -> None:
+        """No answer is awaited any more; what was not sent yet is never sent."""
+        self._waiting.pop(waiting.client_message_id, None)
+        if waiting.deadline is not None and waiting.deadline.active():
+            waiting.deadline.cancel()
+        waiting.deadline = None
+        if not waiting.sent and waiting in self._lanes[waiting.lane].by_account.get(
+            waiting.account_id, ()
+        ):
+            self._lanes[waiting.lane].remove(waiting)

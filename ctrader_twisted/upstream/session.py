@@ -1,0 +1,227 @@
+"""Being somebody: the life of one account, on one connection after another.
+
+A session authenticates its account on a connection whose application is authenticated, fetches
+the symbols, and is then ready. Its end is not the connection's end: the venue may throw out one
+account and leave the others, and the session then comes back by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Protocol
+
+from google.protobuf.message import Message
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrader_twisted.errors import (
+    ALREADY_SO,
+    NEEDS_A_PERSON,
+    ConnectionEnded,
+    NotConnected,
+    RequestTimeout,
+    VenueRefusal,
+)
+from ctrader_twisted.market.model import SpotUpdate
+from ctrader_twisted.market.symbols import Catalogue
+from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.upstream import translate
+from ctrader_twisted.upstream.requests import AnswerT, Lane, Requests
+
+RETRY_FIRST_S = 1.0
+RETRY_MAX_S = 60.0
+
+
+class SessionListener(Protocol):
+    """Who is told about one account's session. Required, so that nothing is said to nobody."""
+
+    def connecting(self) -> None:
+        """An attempt to be somebody begins."""
+
+    def ready(self, catalogue: Catalogue, kept: bool) -> None:
+        """The account is open and its symbols are known.
+
+        ``kept``: the venue says that it never left, so its subscriptions may still be alive.
+        """
+
+    def lost(self, code: str, reason: str) -> None:
+        """The account is not open any more; nothing that it had is left."""
+
+    def refused(self, code: str, reason: str) -> None:
+        """The venue refuses the application or the account."""
+
+    def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
+        """The next attempt begins in ``delay_s`` seconds."""
+
+    def spot(self, update: SpotUpdate) -> None:
+        """A price."""
+
+    def symbols_changed(self, symbol_ids: Sequence[int]) -> None:
+        """The venue changed the settings of some symbols."""
+
+
+class Session:
+    """One account on one connection after another."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        account_id: int,
+        access_token: Callable[[], str],
+        clock: IReactorTime,
+        listener: SessionListener,
+    ) -> None:
+        """``access_token`` gives the stored token; it is asked at every attempt."""
+        self.account_id = account_id
+        self._access_token = access_token
+        self._clock = clock
+        self._listener = listener
+        self._requests: Requests | None = None
+        self._retry: IDelayedCall | None = None
+        self._attempts = 0
+        self.is_ready = False
+        self._life = 0
+
+    def ask(self, message: Message, answer_type: type[AnswerT], lane: Lane) -> Deferred[AnswerT]:
+        """Ask the venue something on behalf of this account; fails with NotConnected when the
+        account is not open, else as `Requests.ask` does.
+        """
+        if self._requests is None:
+            raise NotConnected("there is no connection to the venue; nothing was sent")
+        return self._requests.ask(message, answer_type, lane=lane, account_id=self.account_id)
+
+    # -- what the application tells
+
+    def connecting(self) -> None:
+        """The socket is being opened."""
+        self._listener.connecting()
+
+    async def open(self, requests: Requests) -> None:
+        """Authenticate on a connection whose application is authenticated.
+
+        Never raises: a refusal is announced and tried again, ever more slowly.
+        """
+        self._requests = requests
+        self._life += 1
+        life = self._life
+        try:
+            kept = await self._authenticate()
+            answer = await self.ask(
+                translate.symbols_list(self.account_id),
+                api_pb2.ProtoOASymbolsListRes,
+                Lane.SESSION,
+            )
+        except ConnectionEnded:
+            return
+        except (VenueRefusal, RequestTimeout) as error:
+            if life == self._life and self._requests is requests:
+                self._not_opened(error)
+            return
+        if life != self._life or self._requests is not requests:
+            return
+        self._attempts = 0
+        self.is_ready = True
+        self._listener.ready(Catalogue(translate.symbols(answer)), kept)
+
+    def closed(self, cause: BaseException, reason: str) -> None:
+        """The connection is gone."""
+        self._end_life()
+        self._requests = None
+        if isinstance(cause, VenueRefusal):
+            self._listener.refused(cause.code, reason)
+        else:
+            self._listener.lost("VENUE_UNREACHABLE", reason)
+
+    def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
+        """The connection will be tried again."""
+        self._listener.retrying(attempt, delay_s, reason)
+
+    def received(self, message: Message, received_ms: int) -> None:
+        """News for this account; ``received_ms`` is when our socket read it."""
+        if isinstance(message, api_pb2.ProtoOASpotEvent):
+            if self.is_ready:
+                self._listener.spot(translate.spot_update(message, received_ms))
+        elif isinstance(message, api_pb2.ProtoOASymbolChangedEvent):
+            self._listener.symbols_changed(list(message.symbolId))
+        elif isinstance(message, api_pb2.ProtoOAAccountDisconnectEvent):
+            self.reopen("ACCOUNT_DISCONNECTED", "the venue ended the account's session")
+
+    def reopen(self, code: str, reason: str) -> None:
+        """The account lost its place on a living connection: authenticate again."""
+        if self._requests is None or not self.is_ready:
+            # Not open, or already on its way: the echo of something that we know.
+            return
+        self.log.warn("{code}: {reason}", code=code, reason=reason, account_id=self.account_id)
+        self._end_life()
+        self._listener.lost(code, reason)
+        self._try_in(0.0, reason)
+
+    async def log_out(self) -> None:
+        """Tell the venue that the account leaves; the caller bounds the wait."""
+        if self.is_ready:
+            await self.ask(
+                translate.account_logout(self.account_id),
+                api_pb2.ProtoOAAccountLogoutRes,
+                Lane.SESSION,
+            )
+
+    # -- one attempt
+
+    async def _authenticate(self) -> bool:
+        request = translate.account_auth(self.account_id, self._access_token())
+        try:
+            await self.ask(request, api_pb2.ProtoOAAccountAuthRes, Lane.SESSION)
+        except VenueRefusal as error:
+            if error.code in ALREADY_SO:
+                return True
+            raise
+        return False
+
+    def _not_opened(self, error: VenueRefusal | RequestTimeout) -> None:
+        code = error.code if isinstance(error, VenueRefusal) else "NO_ANSWER"
+        self._end_life()
+        self._listener.refused(code, str(error))
+        delay_s = min(RETRY_FIRST_S * 2 ** min(self._attempts, 32), RETRY_MAX_S)
+        if code in NEEDS_A_PERSON:
+            delay_s = RETRY_MAX_S
+        elif isinstance(error, VenueRefusal) and error.retry_after_s:
+            delay_s = max(delay_s, error.retry_after_s)
+        self._try_in(delay_s, str(error))
+
+    def _try_in(self, delay_s: float, reason: str) -> None:
+        self._attempts += 1
+        self.log.warn(
+            "the account is not open: {reason}; attempt {attempt} in {delay:g} s",
+            reason=reason,
+            attempt=self._attempts,
+            delay=delay_s,
+            account_id=self.account_id,
+        )
+        self._retry = self._clock.callLater(delay_s, self._try_again)
+        self._listener.retrying(self._attempts, delay_s, reason)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if self._requests is not None:
+            self._listener.connecting()
+            run(self.open(self._requests), self.log)
+
+    def _end_life(self) -> None:
+        self.is_ready = False
+        self._life += 1
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+
+def run(coroutine: Coroutine[Deferred[object], object, None], log: Logger) -> None:
+    """Run a coroutine whose outcome nobody waits for; what it did not expect is logged."""
+
+    def failed(failure: Failure) -> None:
+        log.failure("an unforeseen failure of the session", failure)
+
+    Deferred.fromCoroutine(coroutine).addErrback(failed)

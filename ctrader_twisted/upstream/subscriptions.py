@@ -1,0 +1,168 @@
+"""What one account is subscribed to, and the way from there to what is wanted.
+
+Three pursuits share one picture: the digits of wanted symbols, their spots, and the end of spots
+that nobody wants any more. Intent lives elsewhere and survives; what the venue has confirmed is
+here, and ends with the life of the session: one object per life.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Protocol
+
+from google.protobuf.message import Message
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.market.model import SymbolDetails
+from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.upstream import translate
+from ctrader_twisted.upstream.pursuit import Pursuit
+from ctrader_twisted.upstream.requests import AnswerT, Lane
+
+
+class Asker(Protocol):
+    """The part of a Session that is used here."""
+
+    @property
+    def account_id(self) -> int:
+        """The ctidTraderAccountId."""
+
+    def ask(self, message: Message, answer_type: type[AnswerT], lane: Lane) -> Deferred[AnswerT]:
+        """See `Session.ask`."""
+
+    def reopen(self, code: str, reason: str) -> None:
+        """See `Session.reopen`."""
+
+
+class SubscriptionsListener(Protocol):
+    """Who is told how it goes."""
+
+    def described(self, details: Sequence[SymbolDetails]) -> None:
+        """The digits of some symbols are known."""
+
+    def stopped(self, symbol_ids: Collection[int]) -> None:
+        """The venue no longer sends these symbols."""
+
+    def symbol_refused(self, symbol_id: int, error: VenueRefusal) -> None:
+        """The venue will not send this symbol."""
+
+
+class Subscriptions:
+    """The venue's side of the demand, during one life of the session."""
+
+    def __init__(
+        self,
+        *,
+        session: Asker,
+        clock: IReactorTime,
+        wanted: Callable[[], Collection[int]],
+        listener: SubscriptionsListener,
+        batch: int,
+        left_over: Iterable[int] = (),
+    ) -> None:
+        """``left_over``: ids that an earlier life on the same connection was subscribed to. They
+        are unsubscribed first: only a new subscription brings a full price.
+        """
+        self._session = session
+        self._wanted = wanted
+        self._listener = listener
+        self.confirmed: set[int] = set(left_over)
+        self._renew: set[int] = set(left_over)
+        self._described: set[int] = set()
+        shared = {"clock": clock, "batch": batch, "not_authorised": self._thrown_out}
+        self._describe = Pursuit(
+            name="symbol details",
+            missing=lambda: sorted(set(self._wanted()) - self._described),
+            ask=self._ask_details,
+            reached=self._described.update,
+            refused=listener.symbol_refused,
+            **shared,  # type: ignore[arg-type]
+        )
+        self._subscribe = Pursuit(
+            name="subscribe",
+            missing=self._to_subscribe,
+            ask=self._ask_subscribe,
+            reached=self.confirmed.update,
+            refused=listener.symbol_refused,
+            **shared,  # type: ignore[arg-type]
+        )
+        self._unsubscribe = Pursuit(
+            name="unsubscribe",
+            missing=self._to_unsubscribe,
+            ask=self._ask_unsubscribe,
+            reached=self._stopped,
+            refused=lambda symbol_id, _: self._stopped([symbol_id]),
+            **shared,  # type: ignore[arg-type]
+        )
+
+    def pursue(self) -> None:
+        """Ask for whatever is missing now."""
+        # Digits and spots are asked for together: restoring costs one round trip, not two.
+        self._describe.pursue()
+        self._unsubscribe.pursue()
+        self._subscribe.pursue()
+
+    def is_expected(self, symbol_id: int) -> bool:
+        """True when prices of this symbol are ours: confirmed, or asked for."""
+        return symbol_id in self.confirmed or symbol_id in self._subscribe.busy
+
+    def refusal(self, symbol_id: int) -> VenueRefusal | None:
+        """Why the venue does not send this symbol, if it refused."""
+        return self._subscribe.given_up.get(symbol_id) or self._describe.given_up.get(symbol_id)
+
+    def forgive(self, symbol_id: int) -> None:
+        """Somebody asks again for a refused symbol: so shall we."""
+        self._subscribe.forgive(symbol_id)
+        self._describe.forgive(symbol_id)
+
+    def describe_again(self, symbol_ids: Iterable[int]) -> None:
+        """The venue changed these symbols."""
+        self._described.difference_update(symbol_ids)
+        self._describe.pursue()
+
+    def end(self) -> None:
+        """The life of the session is over."""
+        for pursuit in (self._describe, self._subscribe, self._unsubscribe):
+            pursuit.end()
+
+    # -- what is missing
+
+    def _to_subscribe(self) -> list[int]:
+        taken = self.confirmed | self._unsubscribe.busy
+        return [symbol_id for symbol_id in self._wanted() if symbol_id not in taken]
+
+    def _to_unsubscribe(self) -> list[int]:
+        wanted = self._wanted()
+        return sorted((self.confirmed.difference(wanted)) | self._renew)
+
+    # -- asking
+
+    def _ask_details(self, ids: Sequence[int]) -> Deferred[object]:
+        request = translate.symbol_by_id(self._session.account_id, ids)
+        answer = self._session.ask(request, api_pb2.ProtoOASymbolByIdRes, Lane.READ)
+
+        def known(message: api_pb2.ProtoOASymbolByIdRes) -> None:
+            self._listener.described(translate.symbol_details(message))
+
+        return answer.addCallback(known)
+
+    def _ask_subscribe(self, ids: Sequence[int]) -> Deferred[object]:
+        request = translate.subscribe_spots(self._session.account_id, ids)
+        return self._session.ask(request, api_pb2.ProtoOASubscribeSpotsRes, Lane.SUBSCRIBE)
+
+    def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[object]:
+        request = translate.unsubscribe_spots(self._session.account_id, ids)
+        return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
+
+    def _stopped(self, symbol_ids: Collection[int]) -> None:
+        self.confirmed.difference_update(symbol_ids)
+        self._renew.difference_update(symbol_ids)
+        for symbol_id in symbol_ids:
+            self._unsubscribe.forgive(symbol_id)
+        self._listener.stopped(symbol_ids)
+        self._subscribe.pursue()
+
+    def _thrown_out(self, error: VenueRefusal) -> None:
+        self._session.reopen(error.code, str(error))

@@ -1,0 +1,120 @@
+"""Trust: the chain and the host name are always verified, and a refusal is named in plain words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from OpenSSL import SSL
+from service_identity import VerificationError
+from twisted.internet.defer import Deferred
+from twisted.internet.error import (
+    ConnectBindError,
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionLost,
+    ConnectionRefusedError,
+    DNSLookupError,
+    TCPTimedOutError,
+    TimeoutError,
+)
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+
+from ctrader_twisted.errors import ConfigurationError
+
+# Runs a blocking call off the reactor's thread (twisted.internet.threads.deferToThread).
+InThread = Callable[..., "Deferred[str]"]
+
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
+    (DNSLookupError, "the name could not be resolved"),
+    (ConnectionRefusedError, "nobody listens there (connection refused)"),
+    (TCPTimedOutError, "no answer to the connection attempt (timed out)"),
+    (TimeoutError, "no answer to the connection attempt (timed out)"),
+    (ConnectBindError, "no local port could be had"),
+    (ConnectionAborted, "the connection was aborted"),
+    (ConnectionDone, "the venue closed the connection"),
+    (ConnectionLost, "the connection broke"),
+)
+
+
+def read_authorities(path: Path) -> bytes:
+    """The PEM text of ``path``; ConfigurationError when there is no certificate in it."""
+    try:
+        pem = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the CA file {path} cannot be read ({error.strerror}): set CTRADER_CA_FILE to a file "
+            "of PEM certificates, or leave it out to trust the system's authorities"
+        ) from error
+    if not _certificates(pem):
+        raise ConfigurationError(
+            f"the CA file {path} holds no PEM certificate: set CTRADER_CA_FILE to one that does, "
+            "or leave it out to trust the system's authorities"
+        )
+    return pem
+
+
+def _certificates(pem: bytes) -> list[Certificate]:
+    end = b"-----END CERTIFICATE-----"
+    blocks = [part + end for part in pem.split(end) if b"-----BEGIN CERTIFICATE-----" in part]
+    try:
+        return [Certificate.loadPEM(block) for block in blocks]
+    except SSL.Error:
+        return []
+
+
+def verifying_options(host: str, ca_pem: bytes | None) -> IOpenSSLClientConnectionCreator:
+    """TLS for ``host``: SNI, chain and name verified.
+
+    With ``ca_pem`` only those authorities are trusted, otherwise the system's.
+    """
+    if ca_pem is None:
+        return optionsForClientTLS(host)
+    return optionsForClientTLS(host, trustRoot=trustRootFromCertificates(_certificates(ca_pem)))
+
+
+def in_plain_words(cause: BaseException) -> str:
+    """Why a connection ended, for a log line that is read at three in the morning."""
+    if isinstance(cause, VerificationError):
+        return "the certificate is not for this host name"
+    if isinstance(cause, SSL.Error):
+        return _tls_words(cause)
+    for kind, words in _WORDS:
+        if isinstance(cause, kind):
+            return words
+    return str(cause) or type(cause).__name__
+
+
+def _tls_words(cause: SSL.Error) -> str:
+    entries = cause.args[0] if cause.args and isinstance(cause.args[0], list) else []
+    reason = "; ".join(str(entry[-1]) for entry in entries if entry)
+    if not reason:
+        return "the TLS connection was cut"
+    return f"TLS failed: {reason}"
+
+
+def is_about_the_certificate(cause: BaseException) -> bool:
+    """True when the handshake failed because the chain was not accepted."""
+    return isinstance(cause, SSL.Error) and "certificate verify failed" in str(cause)
+
+
+def why_not_trusted(host: str, port: int, ca_pem: bytes | None, timeout_s: float) -> str:
+    """Ask again with the standard library, whose error says what is wrong with a certificate.
+
+    Blocking, so it is called in a thread: OpenSSL as Twisted shows it tells "verify failed" for an
+    expired certificate and an unknown authority alike.
+    """
+    context = ssl.create_default_context(cadata=ca_pem.decode("ascii") if ca_pem else None)
+    try:
+        with (
+            socket.create_connection((host, port), timeout=timeout_s) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return "a second look found nothing wrong with the certificate"
+    except ssl.SSLCertVerificationError as error:
+        return f"the certificate was refused: {error.verify_message}"
+    except OSError as error:
+        return f"the certificate was refused, and a second look failed: {error}"

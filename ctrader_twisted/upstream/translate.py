@@ -1,0 +1,123 @@
+"""protobuf to our values, our commands to protobuf: the only file that knows both.
+
+Units: spot prices stay in points here (they are whole numbers on the wire, 1/100000 of a price for
+every symbol); error times become seconds, whichever unit their carrier uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from google.protobuf.message import Message
+
+from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails
+from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+
+
+def refusal(message: Message) -> VenueRefusal | None:
+    """The error that a message carries, whichever of the three carriers it is; else None.
+
+    ProtoErrorRes gives its maintenance end in ms, ProtoOAErrorRes in seconds.
+    """
+    if isinstance(message, api_pb2.ProtoOAErrorRes):
+        return VenueRefusal(
+            message.errorCode,
+            message.description,
+            retry_after_s=float(message.retryAfter) if message.HasField("retryAfter") else None,
+            maintenance_end_s=(
+                float(message.maintenanceEndTimestamp)
+                if message.HasField("maintenanceEndTimestamp")
+                else None
+            ),
+            account_id=message.ctidTraderAccountId or None,
+        )
+    if isinstance(message, common_pb2.ProtoErrorRes):
+        return VenueRefusal(
+            message.errorCode,
+            message.description,
+            maintenance_end_s=(
+                message.maintenanceEndTimestamp / 1000
+                if message.HasField("maintenanceEndTimestamp")
+                else None
+            ),
+        )
+    if isinstance(message, api_pb2.ProtoOAOrderErrorEvent):
+        return VenueRefusal(
+            message.errorCode, message.description, account_id=message.ctidTraderAccountId
+        )
+    return None
+
+
+def spot_update(event: api_pb2.ProtoOASpotEvent, received_ms: int) -> SpotUpdate:
+    """ProtoOASpotEvent as a SpotUpdate; an absent side is None."""
+    return SpotUpdate(
+        event.symbolId,
+        event.bid if event.HasField("bid") else None,
+        event.ask if event.HasField("ask") else None,
+        event.timestamp if event.HasField("timestamp") else None,
+        received_ms,
+    )
+
+
+def symbols(answer: api_pb2.ProtoOASymbolsListRes) -> list[Symbol]:
+    """ProtoOASymbolsListRes as symbols; an entry without a name cannot be asked for: left out."""
+    return [_symbol(light) for light in answer.symbol if light.symbolName]
+
+
+def _symbol(light: model_pb2.ProtoOALightSymbol) -> Symbol:
+    return Symbol(
+        light.symbolId,
+        light.symbolName,
+        # Absent means that nothing was said against it.
+        light.enabled if light.HasField("enabled") else True,
+        light.description,
+        light.baseAssetId if light.HasField("baseAssetId") else None,
+        light.quoteAssetId if light.HasField("quoteAssetId") else None,
+        light.symbolCategoryId if light.HasField("symbolCategoryId") else None,
+    )
+
+
+def symbol_details(answer: api_pb2.ProtoOASymbolByIdRes) -> list[SymbolDetails]:
+    """ProtoOASymbolByIdRes as details, in the order of the answer."""
+    return [SymbolDetails(full.symbolId, full.digits, full.pipPosition) for full in answer.symbol]
+
+
+# -- requests
+
+
+def application_auth(client_id: str, client_secret: str) -> api_pb2.ProtoOAApplicationAuthReq:
+    """Who is speaking: the application."""
+    return api_pb2.ProtoOAApplicationAuthReq(clientId=client_id, clientSecret=client_secret)
+
+
+def account_auth(account_id: int, access_token: str) -> api_pb2.ProtoOAAccountAuthReq:
+    """Open one account."""
+    return api_pb2.ProtoOAAccountAuthReq(ctidTraderAccountId=account_id, accessToken=access_token)
+
+
+def account_logout(account_id: int) -> api_pb2.ProtoOAAccountLogoutReq:
+    """Close one account."""
+    return api_pb2.ProtoOAAccountLogoutReq(ctidTraderAccountId=account_id)
+
+
+def symbols_list(account_id: int) -> api_pb2.ProtoOASymbolsListReq:
+    """All symbols of an account, archived ones left out."""
+    return api_pb2.ProtoOASymbolsListReq(ctidTraderAccountId=account_id)
+
+
+def symbol_by_id(account_id: int, ids: Iterable[int]) -> api_pb2.ProtoOASymbolByIdReq:
+    """The full description of some symbols."""
+    return api_pb2.ProtoOASymbolByIdReq(ctidTraderAccountId=account_id, symbolId=ids)
+
+
+def subscribe_spots(account_id: int, ids: Iterable[int]) -> api_pb2.ProtoOASubscribeSpotsReq:
+    """Prices of many symbols in one request, with the venue's time in every event."""
+    return api_pb2.ProtoOASubscribeSpotsReq(
+        ctidTraderAccountId=account_id, symbolId=ids, subscribeToSpotTimestamp=True
+    )
+
+
+def unsubscribe_spots(account_id: int, ids: Iterable[int]) -> api_pb2.ProtoOAUnsubscribeSpotsReq:
+    """The end of the prices of many symbols, in one request."""
+    return api_pb2.ProtoOAUnsubscribeSpotsReq(ctidTraderAccountId=account_id, symbolId=ids)
