@@ -8,6 +8,7 @@ question is asked again after every change: *what is missing now?*
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -37,13 +38,13 @@ class Pursuit:
 
     def __init__(
         self,
-        *,
         name: str,
-        clock: IReactorTime,
         missing: Callable[[], Iterable[int]],
-        ask: Callable[[Sequence[int]], Deferred[object]],
+        ask: Callable[[Sequence[int]], Deferred[Any]],
         reached: Callable[[Collection[int]], None],
         refused: Callable[[int, VenueRefusal], None],
+        *,
+        clock: IReactorTime,
         not_authorised: Callable[[VenueRefusal], None],
         batch: int,
         in_flight: int = 4,

@@ -8,7 +8,8 @@ here, and ends with the life of the session: one object per life.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
@@ -36,19 +37,6 @@ class Asker(Protocol):
         """See `Session.reopen`."""
 
 
-class SubscriptionsListener(Protocol):
-    """Who is told how it goes."""
-
-    def described(self, details: Sequence[SymbolDetails]) -> None:
-        """The digits of some symbols are known."""
-
-    def stopped(self, symbol_ids: Collection[int]) -> None:
-        """The venue no longer sends these symbols."""
-
-    def symbol_refused(self, symbol_id: int, error: VenueRefusal) -> None:
-        """The venue will not send this symbol."""
-
-
 class Subscriptions:
     """The venue's side of the demand, during one life of the session."""
 
@@ -58,43 +46,37 @@ class Subscriptions:
         session: Asker,
         clock: IReactorTime,
         wanted: Callable[[], Collection[int]],
-        listener: SubscriptionsListener,
+        described: Callable[[Sequence[SymbolDetails]], None],
+        stopped: Callable[[Collection[int]], None],
+        refused: Callable[[int, VenueRefusal], None],
         batch: int,
         left_over: Iterable[int] = (),
     ) -> None:
-        """``left_over``: ids that an earlier life on the same connection was subscribed to. They
-        are unsubscribed first: only a new subscription brings a full price.
+        """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
+        what it will not send. ``left_over``: ids that an earlier life on the same connection was
+        subscribed to; they are unsubscribed first, since only a new subscription brings a full
+        price.
         """
         self._session = session
         self._wanted = wanted
-        self._listener = listener
+        self._tell_described = described
+        self._tell_stopped = stopped
         self.confirmed: set[int] = set(left_over)
         self._renew: set[int] = set(left_over)
         self._described: set[int] = set()
-        shared = {"clock": clock, "batch": batch, "not_authorised": self._thrown_out}
-        self._describe = Pursuit(
-            name="symbol details",
-            missing=lambda: sorted(set(self._wanted()) - self._described),
-            ask=self._ask_details,
-            reached=self._described.update,
-            refused=listener.symbol_refused,
-            **shared,  # type: ignore[arg-type]
+        pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
+        self._describe = pursuit(
+            "symbol details",
+            self._to_describe,
+            self._ask_details,
+            self._described.update,
+            refused,
         )
-        self._subscribe = Pursuit(
-            name="subscribe",
-            missing=self._to_subscribe,
-            ask=self._ask_subscribe,
-            reached=self.confirmed.update,
-            refused=listener.symbol_refused,
-            **shared,  # type: ignore[arg-type]
+        self._subscribe = pursuit(
+            "subscribe", self._to_subscribe, self._ask_subscribe, self.confirmed.update, refused
         )
-        self._unsubscribe = Pursuit(
-            name="unsubscribe",
-            missing=self._to_unsubscribe,
-            ask=self._ask_unsubscribe,
-            reached=self._stopped,
-            refused=lambda symbol_id, _: self._stopped([symbol_id]),
-            **shared,  # type: ignore[arg-type]
+        self._unsubscribe = pursuit(
+            "unsubscribe", self._to_unsubscribe, self._ask_unsubscribe, self._stopped, self._was_not
         )
 
     def pursue(self) -> None:
@@ -129,6 +111,9 @@ class Subscriptions:
 
     # -- what is missing
 
+    def _to_describe(self) -> list[int]:
+        return sorted(set(self._wanted()) - self._described)
+
     def _to_subscribe(self) -> list[int]:
         taken = self.confirmed | self._unsubscribe.busy
         return [symbol_id for symbol_id in self._wanted() if symbol_id not in taken]
@@ -139,20 +124,20 @@ class Subscriptions:
 
     # -- asking
 
-    def _ask_details(self, ids: Sequence[int]) -> Deferred[object]:
+    def _ask_details(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.symbol_by_id(self._session.account_id, ids)
         answer = self._session.ask(request, api_pb2.ProtoOASymbolByIdRes, Lane.READ)
 
         def known(message: api_pb2.ProtoOASymbolByIdRes) -> None:
-            self._listener.described(translate.symbol_details(message))
+            self._tell_described(translate.symbol_details(message))
 
         return answer.addCallback(known)
 
-    def _ask_subscribe(self, ids: Sequence[int]) -> Deferred[object]:
+    def _ask_subscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.subscribe_spots(self._session.account_id, ids)
         return self._session.ask(request, api_pb2.ProtoOASubscribeSpotsRes, Lane.SUBSCRIBE)
 
-    def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[object]:
+    def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.unsubscribe_spots(self._session.account_id, ids)
         return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
 
@@ -161,8 +146,12 @@ class Subscriptions:
         self._renew.difference_update(symbol_ids)
         for symbol_id in symbol_ids:
             self._unsubscribe.forgive(symbol_id)
-        self._listener.stopped(symbol_ids)
+        self._tell_stopped(symbol_ids)
         self._subscribe.pursue()
+
+    def _was_not(self, symbol_id: int, _: VenueRefusal) -> None:
+        # What cannot be unsubscribed was not subscribed.
+        self._stopped([symbol_id])
 
     def _thrown_out(self, error: VenueRefusal) -> None:
         self._session.reopen(error.code, str(error))

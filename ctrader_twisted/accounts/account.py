@@ -1,0 +1,171 @@
+"""One trading account: who wants its prices, and the feed that brings them, wired here.
+
+What is wanted outlives every session; what the venue confirmed does not. Above, an account is
+asked by name and answers with values; below, it speaks in symbol ids to its session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ctrader_twisted.accounts.feed import Feed, Wanted
+from ctrader_twisted.market.demand import Consumer, Demand, Group
+from ctrader_twisted.market.model import AccountState, Tick
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.upstream.session import Session
+
+
+class AccountListener(Protocol):
+    """Who is told about an account. Required, so that nothing is said to nobody."""
+
+    def announce(self, state: AccountState) -> None:
+        """The account's state changed."""
+
+    def deliver(self, tick: Tick, groups: Collection[Group]) -> None:
+        """A tick that somebody wants. Called for every tick, so it must be cheap."""
+
+    def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
+        """A want that was accepted turned out to be impossible, and was removed."""
+
+
+class Account:
+    """One account, as the floors above see it."""
+
+    def __init__(
+        self,
+        *,
+        account_id: int,
+        access_token: Callable[[], str],
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        listener: AccountListener,
+        run_id: str,
+        batch: int,
+        grace_s: float,
+    ) -> None:
+        """``access_token`` gives the stored token, ``now_ms`` the time of day; ``batch`` ids go
+        into one request; a symbol that nobody wants any more is kept for ``grace_s``.
+        """
+        self.account_id = account_id
+        self._clock = clock
+        self._listener = listener
+        self._demand = Demand(grace_s)
+        self._soon: IDelayedCall | None = None
+        self._grace: IDelayedCall | None = None
+        self._feed = Feed(
+            account_id=account_id,
+            access_token=access_token,
+            clock=clock,
+            now_ms=now_ms,
+            metrics=metrics,
+            wanted=self._wanted,
+            announce=listener.announce,
+            tick=self._deliver,
+            withdraw=self._withdraw,
+            run_id=run_id,
+            batch=batch,
+        )
+
+    @property
+    def session(self) -> Session:
+        """The session, for the application that opens it."""
+        return self._feed.session
+
+    @property
+    def state(self) -> AccountState:
+        """Where the account stands now."""
+        return self._feed.state
+
+    def subscribe(self, consumer: Consumer, names: Iterable[str]) -> list[Wanted]:
+        """Add wants by name, in any case; wanting twice counts once.
+
+        Before the catalogue is known every name is accepted, pending.
+        """
+        results = [self._feed.resolve(name) for name in names]
+        self._demand.want(consumer, [w.name.upper() for w in results if w.code is None])
+        self._pursue_soon()
+        return results
+
+    def unsubscribe(self, consumer: Consumer, names: Iterable[str]) -> list[Wanted]:
+        """Remove wants by name; a name that was not wanted is fine."""
+        names = list(names)
+        self._demand.unwant(consumer, [n.upper() for n in names], self._clock.seconds())
+        self._pursue_soon()
+        return [Wanted(self._feed.spelling(name)) for name in names]
+
+    def leave(self, consumer: Consumer) -> None:
+        """The consumer is gone, and its wants with it."""
+        self._demand.leave(consumer, self._clock.seconds())
+        self._pursue_soon()
+
+    def subscriptions(self, consumer: Consumer) -> list[str]:
+        """The names that one consumer wants, in order of name."""
+        return sorted(map(self._feed.spelling, self._demand.wants_of(consumer)))
+
+    def last_tick(self, name: str) -> Tick | None:
+        """The newest tick of this life of the session; None when there was none."""
+        return self._feed.last_tick(name)
+
+    def confirmed(self) -> int:
+        """How many symbols the venue has agreed to send."""
+        subscriptions = self._feed.subscriptions
+        return 0 if subscriptions is None else len(subscriptions.confirmed)
+
+    def stop(self) -> None:
+        """The daemon ends: no timer of ours may outlive it."""
+        self._cancel_timers()
+        self._feed.end()
+
+    # -- inside
+
+    def _deliver(self, tick: Tick) -> None:
+        groups = self._demand.groups(tick.symbol.key)
+        if groups:
+            self._listener.deliver(tick, groups)
+
+    def _wanted(self) -> set[str]:
+        return self._demand.wanted(self._clock.seconds())
+
+    def _withdraw(self, key: str, wanted: Wanted) -> None:
+        consumers = self._demand.consumers(key)
+        for consumer in consumers:
+            self._demand.unwant(consumer, [key], self._clock.seconds())
+        if consumers:
+            self._listener.withdrawn(consumers, wanted)
+
+    def _pursue_soon(self) -> None:
+        """Once per reactor turn, so that many requests of clients become one of ours."""
+        if self._soon is None and self._feed.subscriptions is not None:
+            self._soon = self._clock.callLater(0, self._pursue)
+
+    def _pursue(self) -> None:
+        self._cancel_timers()
+        if self._feed.subscriptions is None:
+            return
+        self._feed.subscriptions.pursue()
+        ends = self._demand.next_change()
+        if ends is not None:
+            delay_s = max(0.0, ends - self._clock.seconds())
+            self._grace = self._clock.callLater(delay_s, self._pursue)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._soon, self._grace):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._soon = self._grace = None
+
+
+class Accounts:
+    """Who is running. The tick stream serves the first account."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._by_id: Mapping[int, Account] = {a.account_id: a for a in accounts}
+        self.first = accounts[0]
+
+    def get(self, account_id: int) -> Account | None:
+        """The account with this ctidTraderAccountId."""
+        return self._by_id.get(account_id)

@@ -1,0 +1,241 @@
+"""The prices of one account: from its session to whole ticks.
+
+A feed lives through many sessions. Each time one is ready a new `Subscriptions` begins, with
+nothing in it that an earlier one had: what clients want is asked for again, and a price from
+before an outage is never laid beside one from after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.market.model import (
+    AccountState,
+    Phase,
+    SpotUpdate,
+    Symbol,
+    SymbolDetails,
+    Tick,
+)
+from ctrader_twisted.market.symbols import Catalogue
+from ctrader_twisted.market.ticks import Ticks
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.upstream.session import Session
+from ctrader_twisted.upstream.subscriptions import Subscriptions
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What became of one name in a request to subscribe.
+
+    ``name`` is the catalogue's spelling where the symbol is known. ``code`` and ``message`` are
+    set when it cannot be had; ``pending`` until the venue has confirmed.
+    """
+
+    name: str
+    pending: bool = False
+    code: str | None = None
+    message: str | None = None
+
+
+class Feed:
+    """Prices of one account (implements SessionListener)."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        account_id: int,
+        access_token: Callable[[], str],
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        wanted: Callable[[], Collection[str]],
+        announce: Callable[[AccountState], None],
+        tick: Callable[[Tick], None],
+        withdraw: Callable[[str, Wanted], None],
+        run_id: str,
+        batch: int,
+    ) -> None:
+        """``wanted`` gives the keys to subscribe; ``tick`` is told every whole tick; ``withdraw``
+        that a key which is wanted cannot be had. ``run_id`` begins the name of every epoch.
+        """
+        self.session = Session(
+            account_id=account_id, access_token=access_token, clock=clock, listener=self
+        )
+        self.state = AccountState(Phase.DISCONNECTED)
+        self.subscriptions: Subscriptions | None = None
+        self._account_id = account_id
+        self._clock = clock
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._wanted = wanted
+        self._announce = announce
+        self._tick = tick
+        self._withdraw = withdraw
+        self._run_id = run_id
+        self._batch = batch
+        self._lives = 0
+        self._ticks = Ticks()
+        self._catalogue: Catalogue | None = None
+        self._left_over: set[int] = set()
+
+    # -- what the session tells
+
+    def connecting(self) -> None:
+        """An attempt begins."""
+        self._become(Phase.CONNECTING)
+
+    def ready(self, catalogue: Catalogue, kept: bool) -> None:
+        """Authenticated, and the symbols are known: clients hear it first, restore follows."""
+        self._lives += 1
+        self._catalogue = catalogue
+        if catalogue.shadowed:
+            self.log.warn(
+                "{count} symbols have the name of another in a different case, and cannot be had",
+                count=len(catalogue.shadowed),
+            )
+        self.subscriptions = Subscriptions(
+            session=self.session,
+            clock=self._clock,
+            wanted=self._wanted_ids,
+            described=self._described,
+            stopped=self._stopped,
+            refused=self._refused,
+            batch=self._batch,
+            left_over=self._left_over if kept else (),
+        )
+        self._left_over = set()
+        self.state = AccountState(
+            Phase.CONNECTED, epoch=f"{self._run_id}-{self._lives}", symbols=catalogue.names
+        )
+        self.log.info(
+            "account {account_id} is ready: {count} symbols",
+            account_id=self._account_id,
+            count=len(catalogue.names),
+        )
+        self._announce(self.state)
+        self._withdraw_unknown()
+        self.subscriptions.pursue()
+
+    def lost(self, code: str, reason: str) -> None:
+        """What the venue confirmed is gone; what is wanted stays."""
+        self.end()
+        self._become(Phase.DISCONNECTED, code=code, reason=reason)
+
+    def refused(self, code: str, reason: str) -> None:
+        """The venue will not have us."""
+        self.end()
+        self.log.error("the venue refuses: {reason}", reason=reason, code=code)
+        self._become(Phase.ERROR, code=code, reason=reason)
+
+    def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
+        """The next attempt is announced, with its real delay."""
+        delay_ms = round(delay_s * 1000)
+        code = self.state.code
+        self._become(
+            Phase.RECONNECTING, code=code, reason=reason, attempt=attempt, delay_ms=delay_ms
+        )
+
+    def spot(self, update: SpotUpdate) -> None:
+        """A price: the hot path. Plain calls from here to the socket."""
+        self._metrics.ticks_in += 1
+        symbol = self._catalogue.by_id(update.symbol_id) if self._catalogue else None
+        if symbol is None or self.subscriptions is None:
+            return
+        if not self.subscriptions.is_expected(update.symbol_id):
+            # A late event after an unsubscription.
+            return
+        tick = self._ticks.update(symbol, update)
+        if tick is not None:
+            self._tick(tick)
+
+    def symbols_changed(self, symbol_ids: Sequence[int]) -> None:
+        """Digits may have changed."""
+        if self.subscriptions is not None:
+            self.subscriptions.describe_again(symbol_ids)
+
+    # -- what the account asks
+
+    def resolve(self, name: str) -> Wanted:
+        """What a name means now. Before the catalogue is known every name may mean something."""
+        if self._catalogue is None:
+            return Wanted(name, pending=True)
+        symbol = self._catalogue.by_name(name)
+        if symbol is None:
+            return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
+        if not symbol.enabled:
+            return Wanted(
+                symbol.name, code="SYMBOL_DISABLED", message=f"{symbol.name} is not enabled"
+            )
+        if self.subscriptions is None:
+            return Wanted(symbol.name, pending=True)
+        self.subscriptions.forgive(symbol.symbol_id)
+        return Wanted(symbol.name, pending=symbol.symbol_id not in self.subscriptions.confirmed)
+
+    def spelling(self, name: str) -> str:
+        """The catalogue's spelling of a name; the name itself when it is not known."""
+        symbol = self._symbol(name)
+        return name if symbol is None else symbol.name
+
+    def last_tick(self, name: str) -> Tick | None:
+        """The newest tick of this life of the session."""
+        symbol = self._symbol(name)
+        return None if symbol is None else self._ticks.last(symbol.symbol_id)
+
+    def end(self) -> None:
+        """The life of the session is over."""
+        if self.subscriptions is not None:
+            self._left_over = set(self.subscriptions.confirmed)
+            self.subscriptions.end()
+            self.subscriptions = None
+        self._ticks.forget()
+
+    # -- what the subscriptions tell
+
+    def _described(self, details: Sequence[SymbolDetails]) -> None:
+        for known in details:
+            symbol = self._catalogue.by_id(known.symbol_id) if self._catalogue else None
+            if symbol is not None:
+                self._ticks.know(symbol, known)
+                # A price may have come before its digits, and waited for them.
+                tick = self._ticks.catch_up(known.symbol_id, self._now_ms())
+                if tick is not None:
+                    self._tick(tick)
+
+    def _stopped(self, symbol_ids: Iterable[int]) -> None:
+        # No more prices of these: what we remember of them is no longer the price.
+        for symbol_id in symbol_ids:
+            self._ticks.forget_prices(symbol_id)
+
+    def _refused(self, symbol_id: int, error: VenueRefusal) -> None:
+        symbol = self._catalogue.by_id(symbol_id) if self._catalogue else None
+        if symbol is not None:
+            self._withdraw(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
+
+    # -- inside
+
+    def _symbol(self, name: str) -> Symbol | None:
+        return None if self._catalogue is None else self._catalogue.by_name(name)
+
+    def _wanted_ids(self) -> set[int]:
+        symbols = map(self._symbol, self._wanted())
+        return {s.symbol_id for s in symbols if s is not None and s.enabled}
+
+    def _withdraw_unknown(self) -> None:
+        for key in list(self._wanted()):
+            resolved = self.resolve(key)
+            if resolved.code is not None:
+                self._withdraw(key, resolved)
+
+    def _become(self, phase: Phase, **why: Any) -> None:
+        before = self.state
+        self.state = replace(AccountState(phase, epoch=before.epoch, symbols=before.symbols), **why)
+        self._announce(self.state)
