@@ -102,7 +102,7 @@ _CREDENTIAL_NAME = re.compile(_CREDENTIAL, re.IGNORECASE)
 # Name, separator, then a value: in escaped quotes (JSON inside JSON), in quotes, or bare.
 # The look-behind starts each attempt at the beginning of a word, which keeps long lines linear.
 _NAMED_VALUE = re.compile(
-    rf"(?<![A-Za-z0-9_-])(?P<name>{_CREDENTIAL}\\*[\"']?\s*(?:=>|[:=])\s*\[?\s*b?)"
+    rf"(?<![A-Za-z0-9_-])(?P<name>{_CREDENTIAL}\\*[\"']?\s*(?:=>|[:=])\s*\[?\s*(?:b(?=[\"']))?)"
     r"(?:(?P<escaped>\\+[\"']).*?(?:(?P=escaped)|$)"
     r"|(?P<quote>[\"'])(?:\\.|(?!(?P=quote))[^\\\n])*(?P=quote)?"
     r"|(?:(?:bearer|basic|digest|token)\s+)?[^\s&\"'\\,;)\]}]+)",

@@ -186,8 +186,7 @@ FILE = Kind("the name of a file that can be read", _parse_file, wordy=True)
 IDENTIFIER = Kind("printable characters without spaces", _parse_identifier, wordy=True)
 SECRET = Kind("one line of printable characters", _parse_secret)
 ENDPOINT = Kind(
-    "a Twisted server endpoint (tcp, tcp6, ssl, unix or systemd) "
-    "such as tcp:port=8080:interface=127.0.0.1",
+    "a Twisted endpoint (tcp, tcp6, ssl, unix, systemd) such as tcp:8080:interface=127.0.0.1",
     _parse_endpoint,
     wordy=True,
 )
@@ -253,7 +252,7 @@ KEYS: tuple[Key, ...] = (
     _key("venue", "frame_limit_bytes", whole(65536, 2**28), "16777216",
          "The largest frame that we accept; a big symbol list is several MiB."),
     _key("web", "listen", ENDPOINT, "",
-         "Where we listen, as a Twisted endpoint; by itself tcp:port=<ws_port> on 127.0.0.1 only."),
+         "Where we listen; by itself on ws_port of 127.0.0.1 only. In a container: tcp:port=8080."),
     _key("web", "ws_port", PORT, "8080",
          "The port on 127.0.0.1 when listen is not given; 0 takes any free one.", "WS_PORT"),
     _key("web", "heartbeat_s", number(3600), "10",

@@ -261,7 +261,7 @@ def _understood(key: Key, given: Given, merged: Layer) -> str:
     meaning = {_HOST: "the venue's host", _PORT: "the venue's port"}.get(key, "our port")
     winner = merged[_LISTEN] if key is _WS_PORT and _LISTEN in merged else merged[key]
     outcome = "" if winner is given else f", but {winner.where} wins"
-    return f"{given.where} ({given.text}) is understood as {meaning}{outcome}."
+    return f"{given.where} ({ascii(given.text)[1:-1]}) is understood as {meaning}{outcome}."
 
 
 # -- the command line -----------------------------------------------------------------------------
