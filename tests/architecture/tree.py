@@ -42,7 +42,10 @@ class Module:
 
     @cached_property
     def unit(self) -> str:
-        """What the floor plan knows: `web` of `ctrader_twisted/web/site.py`; empty at the root."""
+        """What the floor plan knows: `web` of `ctrader_twisted/web/site.py`; empty at the root, and
+        for what stands outside the package, such as the plugin file."""
+        if not f"{self.name}.".startswith(f"{PACKAGE}."):
+            return ""
         return self.name.removeprefix(PACKAGE).strip(".").split(".")[0]
 
     @cached_property

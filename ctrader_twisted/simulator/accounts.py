@@ -1,0 +1,149 @@
+"""Trading accounts, and the tokens that open them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ctrader_twisted.pb import model_pb2
+from ctrader_twisted.simulator.behaviour import Behaviour, Credentials
+from ctrader_twisted.simulator.catalogue import ASSET_IDS
+from ctrader_twisted.simulator.frames import Refusal
+
+_REGISTERED_AT_MS = 1_700_000_000_000
+BROKER = "Simulated Broker"
+
+
+class Account:
+    """One demo account; the balance is in cents of its deposit currency (moneyDigits 2)."""
+
+    def __init__(self, account_id: int, *, may_trade: bool) -> None:
+        self.account_id = account_id
+        self.trader_login = login_of(account_id)
+        self.may_trade = may_trade
+        self.balance_cents = 1_000_000
+        self.balance_version = 1
+
+    def set_balance(self, cents: int) -> None:
+        """A new balance is a new version of it."""
+        self.balance_cents = cents
+        self.balance_version += 1
+
+    def trader(self) -> model_pb2.ProtoOATrader:
+        """The account as protobuf tells it."""
+        return model_pb2.ProtoOATrader(
+            ctidTraderAccountId=self.account_id,
+            balance=self.balance_cents,
+            balanceVersion=self.balance_version,
+            accessRights=model_pb2.FULL_ACCESS if self.may_trade else model_pb2.NO_TRADING,
+            depositAssetId=ASSET_IDS["USD"],
+            swapFree=False,
+            leverageInCents=10_000,
+            totalMarginCalculationType=model_pb2.MAX,
+            maxLeverage=10_000,
+            traderLogin=self.trader_login,
+            accountType=model_pb2.HEDGED,
+            brokerName=BROKER,
+            registrationTimestamp=_REGISTERED_AT_MS,
+            moneyDigits=2,
+        )
+
+
+def login_of(account_id: int) -> int:
+    """The number that people see; never the account id."""
+    return account_id % 1_000_000 + 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What somebody consented to: a pair of tokens for the accounts of one person."""
+
+    access_token: str
+    refresh_token: str
+    expires_at_ms: int
+
+
+class Grants:
+    """The pairs of tokens that are good; a refresh makes a new pair and voids the old one."""
+
+    def __init__(
+        self, credentials: Credentials, behaviour: Behaviour, now_ms: Callable[[], int]
+    ) -> None:
+        self._credentials = credentials
+        self._behaviour = behaviour
+        self._now_ms = now_ms
+        self._by_access: dict[str, Grant] = {}
+        self._refreshes = 0
+        self._add(credentials.access_token, credentials.refresh_token)
+
+    def check(self, access_token: str) -> Grant:
+        """The grant of a good access token; Refusal when it is unknown, revoked or expired."""
+        grant = self._by_access.get(access_token)
+        if grant is None:
+            raise Refusal("CH_ACCESS_TOKEN_INVALID", "Access token is invalid")
+        if grant.expires_at_ms <= self._now_ms():
+            raise Refusal(self._behaviour.expired_token_code, "Access token has expired")
+        return grant
+
+    def check_account(self, access_token: str, account_id: int) -> None:
+        """Refusal unless the token opens that account, here."""
+        self.check(access_token)
+        if account_id in self._credentials.other_world_account_ids:
+            raise Refusal(
+                "CANT_ROUTE_REQUEST", "Cannot route request for the account", account_id=account_id
+            )
+        if account_id not in self._credentials.account_ids:
+            raise Refusal(
+                "CH_CTID_TRADER_ACCOUNT_NOT_FOUND",
+                f"Trading account {account_id} is not found",
+                account_id=account_id,
+            )
+
+    def refresh(self, refresh_token: str) -> tuple[Grant, Grant]:
+        """The voided grant and the new one; Refusal when the refresh token is not good."""
+        for grant in self._by_access.values():
+            if grant.refresh_token == refresh_token:
+                break
+        else:
+            raise Refusal("CH_ACCESS_TOKEN_INVALID", "Refresh token is invalid")
+        del self._by_access[grant.access_token]
+        self._refreshes += 1
+        number = self._refreshes + 1
+        base = self._credentials
+        return grant, self._add(f"{base.access_token}-{number}", f"{base.refresh_token}-{number}")
+
+    def revoke(self) -> None:
+        """Make every access token invalid; the refresh tokens stay good."""
+        self._by_access = {
+            f"revoked {number}": replace(grant, access_token=f"revoked {number}")
+            for number, grant in enumerate(self._by_access.values())
+        }
+
+    def expire(self) -> None:
+        """End the life of every access token now; sessions that run go on."""
+        now_ms = self._now_ms()
+        self._by_access = {
+            token: replace(grant, expires_at_ms=now_ms) for token, grant in self._by_access.items()
+        }
+
+    def listing(self) -> list[model_pb2.ProtoOACtidTraderAccount]:
+        """The accounts that a good token shows, of both worlds."""
+        worlds = (
+            *((account_id, False) for account_id in self._credentials.account_ids),
+            *((account_id, True) for account_id in self._credentials.other_world_account_ids),
+        )
+        return [
+            model_pb2.ProtoOACtidTraderAccount(
+                ctidTraderAccountId=account_id,
+                isLive=is_live,
+                traderLogin=login_of(account_id),
+                brokerTitleShort=BROKER,
+            )
+            for account_id, is_live in worlds
+        ]
+
+    def _add(self, access_token: str, refresh_token: str) -> Grant:
+        expires_at_ms = self._now_ms() + self._behaviour.token_life_s * 1000
+        grant = Grant(access_token, refresh_token, expires_at_ms)
+        self._by_access[access_token] = grant
+        return grant
