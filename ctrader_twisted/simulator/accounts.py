@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ctrader_twisted.pb import model_pb2
 from ctrader_twisted.simulator.behaviour import Behaviour, Credentials
@@ -54,13 +54,14 @@ def login_of(account_id: int) -> int:
     return account_id % 1_000_000 + 5_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Grant:
     """What somebody consented to: a pair of tokens for the accounts of one person."""
 
     access_token: str
     refresh_token: str
     expires_at_ms: int
+    revoked: bool = False
 
 
 class Grants:
@@ -72,18 +73,19 @@ class Grants:
         self._credentials = credentials
         self._behaviour = behaviour
         self._now_ms = now_ms
-        self._by_access: dict[str, Grant] = {}
+        self._grants: list[Grant] = []
         self._refreshes = 0
         self._add(credentials.access_token, credentials.refresh_token)
 
-    def check(self, access_token: str) -> Grant:
-        """The grant of a good access token; Refusal when it is unknown, revoked or expired."""
-        grant = self._by_access.get(access_token)
-        if grant is None:
+    def check(self, access_token: str) -> None:
+        """Refusal when an access token is unknown, revoked or expired."""
+        for grant in self._grants:
+            if grant.access_token == access_token and not grant.revoked:
+                break
+        else:
             raise Refusal("CH_ACCESS_TOKEN_INVALID", "Access token is invalid")
         if grant.expires_at_ms <= self._now_ms():
             raise Refusal(self._behaviour.expired_token_code, "Access token has expired")
-        return grant
 
     def check_account(self, access_token: str, account_id: int) -> None:
         """Refusal unless the token opens that account, here."""
@@ -101,30 +103,31 @@ class Grants:
 
     def refresh(self, refresh_token: str) -> tuple[Grant, Grant]:
         """The voided grant and the new one; Refusal when the refresh token is not good."""
-        for grant in self._by_access.values():
-            if grant.refresh_token == refresh_token:
+        for old in self._grants:
+            if old.refresh_token == refresh_token:
                 break
         else:
             raise Refusal("CH_ACCESS_TOKEN_INVALID", "Refresh token is invalid")
-        del self._by_access[grant.access_token]
+        self._grants.remove(old)
         self._refreshes += 1
         number = self._refreshes + 1
         base = self._credentials
-        return grant, self._add(f"{base.access_token}-{number}", f"{base.refresh_token}-{number}")
+        return old, self._add(f"{base.access_token}-{number}", f"{base.refresh_token}-{number}")
 
     def revoke(self) -> None:
         """Make every access token invalid; the refresh tokens stay good."""
-        self._by_access = {
-            f"revoked {number}": replace(grant, access_token=f"revoked {number}")
-            for number, grant in enumerate(self._by_access.values())
-        }
+        for grant in self._grants:
+            grant.revoked = True
 
     def expire(self) -> None:
         """End the life of every access token now; sessions that run go on."""
-        now_ms = self._now_ms()
-        self._by_access = {
-            token: replace(grant, expires_at_ms=now_ms) for token, grant in self._by_access.items()
-        }
+        for grant in self._grants:
+            grant.expires_at_ms = self._now_ms()
+
+    def restore(self) -> None:
+        """Undo ``revoke`` and ``expire``; what a refresh voided stays void."""
+        for grant in self._grants:
+            grant.revoked, grant.expires_at_ms = False, self._end_ms()
 
     def listing(self) -> list[model_pb2.ProtoOACtidTraderAccount]:
         """The accounts that a good token shows, of both worlds."""
@@ -143,7 +146,9 @@ class Grants:
         ]
 
     def _add(self, access_token: str, refresh_token: str) -> Grant:
-        expires_at_ms = self._now_ms() + self._behaviour.token_life_s * 1000
-        grant = Grant(access_token, refresh_token, expires_at_ms)
-        self._by_access[access_token] = grant
+        grant = Grant(access_token, refresh_token, self._end_ms())
+        self._grants.append(grant)
         return grant
+
+    def _end_ms(self) -> int:
+        return self._now_ms() + self._behaviour.token_life_s * 1000

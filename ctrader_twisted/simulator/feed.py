@@ -69,6 +69,11 @@ class Feed:
         """The symbol ids that a seat listens to."""
         return {symbol_id for symbol_id, seats in self._audience.items() if seat in seats}
 
+    @property
+    def subscriptions(self) -> int:
+        """How many there are, over all seats."""
+        return sum(map(len, self._audience.values()))
+
     def subscribe(self, seat: Seat, symbol_ids: Iterable[int], *, timed: bool) -> None:
         """Deliver these symbols to a seat, once ``snapshot`` has given the first event."""
         self._catch_up()

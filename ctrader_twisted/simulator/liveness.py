@@ -30,12 +30,13 @@ class Watch:
         self._stranger: IDelayedCall | None = None
         self._idle: IDelayedCall | None = None
 
-    def start(self) -> None:
-        """From now on."""
+    def start(self, *, stranger: bool = True) -> None:
+        """From now on; a stranger has to say who it is in time."""
         self._heard_s = self._said_s = self._clock.seconds()
         behaviour, call = self._behaviour, self._clock.callLater
         self._silence = call(behaviour.silence_cut_s, self._check_silence)
-        self._stranger = call(behaviour.unauthenticated_cut_s, self._check_stranger)
+        if stranger:
+            self.estranged()
         self._idle = call(behaviour.heartbeat_s, self._check_idle)
 
     def heard(self) -> None:
@@ -51,6 +52,13 @@ class Watch:
         if self._stranger is not None and self._stranger.active():
             self._stranger.cancel()
         self._stranger = None
+
+    def estranged(self) -> None:
+        """The application has to say who it is (again)."""
+        self.introduced()
+        self._stranger = self._clock.callLater(
+            self._behaviour.unauthenticated_cut_s, self._check_stranger
+        )
 
     def stop(self) -> None:
         """Leave no timer behind."""

@@ -76,11 +76,10 @@ class VenueConnection(Int32StringReceiver):
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        if not self._venue.admit(self):
-            self.abort()
-            return
         transport.registerProducer(self, True)
         self._watch.start()
+        if not self._venue.admit(self):
+            self.abort()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Nothing of it stays: no timer, no subscription."""
@@ -120,9 +119,7 @@ class VenueConnection(Int32StringReceiver):
             transport.pauseProducing()
         else:
             transport.resumeProducing()
-            self._watch.start()
-            if self.application:
-                self._watch.introduced()
+            self._watch.start(stranger=not self.application)
 
     def pauseProducing(self) -> None:
         """The client reads too slowly: count what waits for it."""
@@ -171,6 +168,11 @@ class VenueConnection(Int32StringReceiver):
         """The application has said who it is."""
         self.application = True
         self._watch.introduced()
+
+    def become_stranger(self) -> None:
+        """The application is nobody any more, and has its time to say who it is again."""
+        self.application = False
+        self._watch.estranged()
 
     def _beat(self) -> None:
         self.send(common_pb2.ProtoHeartbeatEvent())

@@ -8,7 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    TimeoutError,
+    gatherResults,
+    maybeDeferred,
+    succeed,
+)
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import (
     IAddress,
@@ -30,6 +37,8 @@ from ctrader_twisted.simulator.venue import Venue
 __all__ = ["Behaviour", "Credentials", "Identity", "Simulator", "SimulatorService"]
 
 log = Logger()
+
+STOP_WITHIN_S = 2.0
 
 
 def epoch_ms() -> int:
@@ -74,6 +83,7 @@ class Simulator:
         certificate: Kind | Identity = "good",
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
+        self.clock = clock
         self.credentials = credentials or Credentials()
         self.venue = Venue(
             clock,
@@ -129,6 +139,7 @@ class SimulatorService(Service):
         self._listening: IListeningPort | None = None
         self._waiting: Deferred[IListeningPort] | None = None
         self._problems: list[Failure] = []
+        self._closing: Deferred[None] = succeed(None)
 
     def privilegedStartService(self) -> None:
         """Listen; CannotListenError when the port is taken."""
@@ -145,9 +156,12 @@ class SimulatorService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop listening and cut every connection."""
         super().stopService()
-        done = self._pause()
-        self._simulator.venue.abort_all()
-        return done
+        simulator, venue = self._simulator, self._simulator.venue
+        venue.abort_all()
+        gone = venue.when_empty().addTimeout(STOP_WITHIN_S, simulator.clock)
+        # A connection that was joined in memory may have nobody to end it.
+        gone.addErrback(lambda failure: failure.trap(TimeoutError))
+        return gatherResults([self._pause(), gone]).addCallback(lambda _: None)
 
     def _listen(self, port: int) -> None:
         simulator = self._simulator
@@ -185,11 +199,16 @@ class SimulatorService(Service):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if listening is None:
-            return maybeDeferred(lambda: None)
-        return maybeDeferred(listening.stopListening).addCallback(lambda _: None)
+        closing = maybeDeferred(listening.stopListening) if listening else succeed(None)
+        self._closing = closing.addCallback(lambda _: None)
+        return self._closing
 
     def _resume(self) -> None:
-        """Open the same port again."""
-        if self.running and self._listening is None:
-            self._listen(self._simulator.port)
+        """Open the same port again, as soon as it is closed."""
+
+        def listen(_: None) -> None:
+            if self.running and self._listening is None:
+                self._listen(self._simulator.port)
+
+        self._closing.addCallback(listen)
+        self._closing.addErrback(lambda failure: log.failure("Cannot listen again", failure))

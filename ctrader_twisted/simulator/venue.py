@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from google.protobuf.message import Message
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -52,7 +54,8 @@ class Venue:
         }
         self.feed = Feed(clock, Walk(listed, seed), self.wording, now_ms, rate=rate, burst=burst)
         self.connections: list[VenueConnection] = []
-        self.refusing = False
+        self.arrivals: Literal["welcome", "refuse", "mute", "stall"] = "welcome"
+        self._emptied: list[Deferred[None]] = []
 
     # -- connections
 
@@ -63,9 +66,11 @@ class Venue:
     def admit(self, connection: VenueConnection) -> bool:
         """Whether a connection that was just made may stay."""
         end_ms = self.rules.maintenance_end_ms
-        if self.refusing or (end_ms is not None and self.now_ms() < end_ms):
+        if self.arrivals == "refuse" or (end_ms is not None and self.now_ms() < end_ms):
             return False
         self.connections.append(connection)
+        connection.mute = self.arrivals == "mute"
+        connection.stall(self.arrivals == "stall")
         return True
 
     def forget(self, connection: VenueConnection) -> None:
@@ -74,6 +79,19 @@ class Venue:
             self.end_session(connection, account_id)
         if connection in self.connections:
             self.connections.remove(connection)
+        if not self.connections:
+            emptied, self._emptied = self._emptied, []
+            for waiting in emptied:
+                waiting.callback(None)
+
+    def when_empty(self) -> Deferred[None]:
+        """Fires when nobody is connected."""
+        waiting: Deferred[None] = Deferred()
+        if self.connections:
+            self._emptied.append(waiting)
+        else:
+            waiting.callback(None)
+        return waiting
 
     def abort_all(self) -> None:
         """Cut every connection without a word."""
