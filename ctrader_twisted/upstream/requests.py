@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from ctrader_twisted.budget import Bucket
 from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.upstream.translate import refusal
@@ -37,28 +38,6 @@ class Lane(IntEnum):
     SUBSCRIBE = 3
     READ = 4
     HISTORY = 5
-
-
-class Bucket:
-    """A token bucket: ``rate`` per second, holding at most one second's worth (at least one)."""
-
-    def __init__(self, rate: float, now: float) -> None:
-        self._rate = rate
-        self._capacity = max(1.0, rate)
-        self._tokens = self._capacity
-        self._at = now
-
-    def wait(self, now: float) -> float:
-        """Seconds until a token can be taken; 0 when one is there."""
-        # A clock that steps back must not take tokens away.
-        elapsed = max(0.0, now - self._at)
-        self._at = now
-        self._tokens = min(self._capacity, self._tokens + elapsed * self._rate)
-        return 0.0 if self._tokens >= 1 - 1e-9 else (1 - self._tokens) / self._rate
-
-    def take(self) -> None:
-        """Take the token that `wait` said is there."""
-        self._tokens -= 1
 
 
 @dataclass(eq=False, slots=True)

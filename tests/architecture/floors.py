@@ -16,9 +16,10 @@ FLOORS: list[tuple[int | str, str, str]] = [
     # floor, module or package, what it may import of ours
     (6, "tap", "*"),
     (6, "cli", "*"),
-    (5, "web", "accounts tokens contract market.model errors metrics logs"),
+    (6, "daemon", "*"),
+    (5, "web", "accounts tokens contract market.model market.units errors metrics logs budget"),
     (4, "accounts", "upstream trading market tokens metrics errors"),
-    (3, "upstream", "wire pb trading market errors metrics"),
+    (3, "upstream", "wire pb trading market errors metrics budget"),
     (2, "trading", "market errors logs.Secret"),
     (2, "tokens", "market errors logs.Secret"),
     (2, "wire", "market errors logs.Secret pb"),
@@ -29,6 +30,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (0, "metrics", ""),
     (0, "logs", ""),
     (0, "pb", ""),
+    (0, "budget", ""),
     ("aside", "simulator", "wire pb errors"),
     ("aside", "client", "contract errors"),
 ]

@@ -1,0 +1,204 @@
+"""The JSON that we speak with clients, as types: what comes in is validated by them, what goes out
+is encoded from them.
+
+Tick stream: camelCase, one object per text message, ``type`` decides. Unknown fields are ignored.
+Times are milliseconds since the epoch unless a name says otherwise; prices are JSON numbers
+rounded to the symbol's digits.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import UNSET, Struct, UnsetType
+
+PROTOCOL = 1
+
+Id = str | int | float | None
+
+# -- what clients send
+
+
+class Header(Struct):
+    """What every request has. ``id`` is repeated in the reply."""
+
+    type: str
+    id: Id = None
+
+
+class Connect(Struct):
+    """``connect``: asks for the status. ``protocol`` must be 1 when it is given."""
+
+    protocol: int | None = None
+    features: list[str] = []
+
+
+class Subscribe(Struct):
+    """``subscribe`` and ``unsubscribe``: names in any case; a lone ``symbol`` is accepted too.
+
+    ``snapshot``: send the last known tick of each symbol at once.
+    """
+
+    symbols: list[str] | None = None
+    symbol: str | None = None
+    snapshot: bool = True
+
+    def names(self) -> list[str] | None:
+        """The names asked for, each once, in order; None when the request has neither field."""
+        if self.symbols is None and self.symbol is None:
+            return None
+        asked = [*(self.symbols or ()), *([self.symbol] if self.symbol is not None else ())]
+        return list({name.upper(): name for name in reversed(asked)}.values())[::-1]
+
+
+class Nothing(Struct):
+    """``ping``, ``getSubscriptions``: nothing but the header."""
+
+
+# -- what we send
+
+
+class Outgoing(Struct, rename="camel", omit_defaults=True, tag_field="type", kw_only=True):
+    """The base of all that we send."""
+
+    id: Id | UnsetType = UNSET
+
+
+class Limits(Struct, rename="camel"):
+    """What a client may do, and how long silence lasts: ``heartbeat_ms`` is the longest pause
+    between two messages of ours.
+    """
+
+    symbols: int
+    bytes: int
+    messages_per_second: float
+    heartbeat_ms: int
+
+
+Word = Literal[
+    "disconnected",
+    "ctrader-connecting",
+    "connected",
+    "error",
+    "reconnecting",
+    "stale",
+    "tick_resumed",
+]
+
+
+class Status(Outgoing, tag="status", omit_defaults=False):
+    """One word for the whole back end. ``available_symbols`` is the full list, every time."""
+
+    status: Word
+    available_symbols: tuple[str, ...]
+    protocol: int
+    epoch: str | UnsetType
+    server_time: int
+    env: str
+    limits: Limits
+    message: str | UnsetType = UNSET
+    attempt: int | UnsetType = UNSET
+    delay_ms: int | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+
+
+class TickMessage(Struct, rename="camel", tag_field="type", tag="tick", omit_defaults=True):
+    """A whole price. ``timestamp`` is the venue's time, ``received_at`` ours; ``seq`` rises by one
+    for each tick of the symbol within one epoch.
+
+    This type documents and checks; on the way out ticks are written by ``web/frames``.
+    """
+
+    symbol: str
+    symbol_id: int
+    bid: float
+    ask: float
+    spread: float
+    timestamp: int
+    seq: int
+    received_at: int
+    snapshot: bool = False
+
+
+class Result(Struct, rename="camel", omit_defaults=True):
+    """What became of one symbol of a request."""
+
+    symbol: str
+    status: Literal["subscribed", "unsubscribed", "error"]
+    message: str | UnsetType = UNSET
+    code: str | UnsetType = UNSET
+    pending: bool = False
+
+
+class SubscribeResponse(Outgoing, tag="subscribeResponse", omit_defaults=True):
+    """The answer to ``subscribe``; ``symbols`` is the resulting set. Also sent unasked when a
+    pending symbol turned out to be impossible.
+    """
+
+    results: list[Result]
+    symbols: list[str]
+
+
+class UnsubscribeResponse(Outgoing, tag="unsubscribeResponse"):
+    """The answer to ``unsubscribe``; ``symbols`` is the resulting set."""
+
+    results: list[Result]
+    symbols: list[str]
+
+
+class Pong(Outgoing, tag="pong"):
+    """The answer to ``ping``."""
+
+    timestamp: int
+
+
+class Subscriptions(Outgoing, tag="subscriptions"):
+    """The answer to ``getSubscriptions``."""
+
+    symbols: list[str]
+    timestamp: int
+
+
+class Heartbeat(Outgoing, tag="heartbeat"):
+    """Sent when nothing else was for the announced period."""
+
+    timestamp: int
+
+
+class RequestError(Outgoing, tag="requestError", omit_defaults=False):
+    """A request that changed nothing. ``temporary``: asking again may help."""
+
+    code: str
+    message: str
+    temporary: bool
+    retry_after_ms: int | UnsetType = UNSET
+
+
+# -- REST
+
+
+class Health(Struct):
+    """``/healthz``."""
+
+    status: Literal["ok"]
+
+
+class Readiness(Struct, omit_defaults=True):
+    """``/readyz``: 200 when ready, else 503 with the reasons."""
+
+    ready: bool
+    status: str
+    env: str
+    reasons: list[str] = []
+    details: dict[str, Any] = {}
+
+
+class Problem(Struct, omit_defaults=True):
+    """RFC 9457, ``application/problem+json``."""
+
+    title: str
+    status: int
+    detail: str
+    code: str
+    type: str = "about:blank"

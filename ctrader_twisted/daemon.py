@@ -1,0 +1,149 @@
+"""The daemon as one service: what starts before what, and how it ends.
+
+The end is the harder half. Each step has a bound, so that neither a browser that never answers
+nor a venue that never answers can keep the process alive: stop accepting, tell every client,
+log out, close, all within the configured time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrader_twisted.accounts import Account
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.upstream.application import Application
+from ctrader_twisted.upstream.connection import Connection
+from ctrader_twisted.web.audience import Audience
+
+
+class Door(Service):
+    """Our listening port. One that cannot be had ends the process with a sentence."""
+
+    log = Logger()
+
+    def __init__(self, *, reactor: Any, listen: str, factory: IProtocolFactory) -> None:
+        """``listen`` is a Twisted server endpoint string."""
+        self._reactor = reactor
+        self._listen = listen
+        self._factory = factory
+        self._problem: Failure | None = None
+        self._port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        """Listen; ConfigurationError when that is not possible."""
+        super().privilegedStartService()
+        try:
+            listening = serverFromString(self._reactor, self._listen).listen(self._factory)
+        except (ValueError, TypeError, OSError) as error:
+            raise ConfigurationError(
+                f"cannot listen on {self._listen!r} ({error}): correct `listen`"
+            ) from error
+        listening.addCallbacks(self._listens, self._cannot)
+        if self._problem is not None:
+            raise ConfigurationError(_cannot_listen(self._listen, self._problem))
+
+    def address(self) -> Any:
+        """Where we listen; None while we do not."""
+        return None if self._port is None else self._port.getHost()
+
+    def stopService(self) -> Deferred[None]:
+        """Accept nobody any more; who is connected stays."""
+        super().stopService()
+        port, self._port = self._port, None
+        stop: Any = _nothing if port is None else port.stopListening
+        return maybeDeferred(stop)
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._port = port
+        self.log.info("listening on {address}", address=port.getHost())
+
+    def _cannot(self, failure: Failure) -> None:
+        self._problem = failure
+
+
+class Daemon(MultiService):
+    """Everything that runs, in the order in which it starts."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        venue: IService | None,
+        connection: Connection,
+        application: Application,
+        account: Account,
+        audience: Audience,
+        door: Door,
+        stop_timeout_s: float,
+    ) -> None:
+        """``venue`` is the embedded one, if any; it must listen before we connect to it."""
+        super().__init__()
+        self._clock = clock
+        self._venue = venue
+        self._connection = connection
+        self._application = application
+        self._account = account
+        self._audience = audience
+        self._stop_timeout_s = stop_timeout_s
+        self.door = door
+        for service in (venue, connection, door):
+            if service is not None:
+                service.setServiceParent(cast(Any, self))
+
+    def startService(self) -> None:
+        """Start all, and look after the clients from now on."""
+        super().startService()
+        self._audience.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop, within the bound whatever happens."""
+        # Not MultiService's: it would stop everything at once, and wait without a bound.
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        ends = self._clock.seconds() + self._stop_timeout_s
+        await self._step("stop listening", ends, self.door.stopService)
+        await self._step("say goodbye to clients", ends, self._goodbye)
+        await self._step("log out", ends, self._application.log_out)
+        self._account.stop()
+        await self._step("close the connection", ends, self._connection.stopService)
+        if self._venue is not None:
+            await self._step("stop the embedded venue", ends, self._venue.stopService)
+
+    def _goodbye(self) -> Deferred[Any]:
+        return DeferredList(self._audience.stop())
+
+    async def _step(self, name: str, ends: float, act: Callable[[], Any]) -> None:
+        # Half of what is left, so that no step can eat the time of those after it.
+        seconds = max(0.05, (ends - self._clock.seconds()) / 2)
+        try:
+            await maybeDeferred(act).addTimeout(seconds, cast(Any, self._clock))
+        except Exception as error:
+            self.log.failure("could not {name} in {seconds:.1f} s", name=name, seconds=seconds)
+            del error
+
+
+def _cannot_listen(listen: str, failure: Failure) -> str:
+    if failure.check(CannotListenError):
+        reason = str(getattr(failure.value, "socketError", failure.value))
+        return (
+            f"cannot listen on {listen!r} ({reason}): is another ctrader-stream running? "
+            "Choose another port with WS_PORT or --listen"
+        )
+    return f"cannot listen on {listen!r} ({failure.getErrorMessage()}): correct `listen`"
+
+
+def _nothing() -> None:
+    return None

@@ -1,0 +1,253 @@
+"""`twistd ctrader-stream`: options in, one service out. Read `compose` from top to bottom.
+
+Options end here: below, every constructor takes plain named arguments.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from twisted.logger import Logger
+from twisted.python import usage
+
+from ctrader_twisted import contract
+from ctrader_twisted.accounts import Account
+from ctrader_twisted.daemon import Daemon, Door
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.logs import conceal
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.settings import Settings, VenueSettings, WebSettings, describe, load
+from ctrader_twisted.upstream.application import Application, Budget
+from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
+from ctrader_twisted.upstream.tls import read_authorities
+from ctrader_twisted.web.audience import Audience
+from ctrader_twisted.web.fanout import Fanout
+from ctrader_twisted.web.rest import Rest
+from ctrader_twisted.web.site import make_site
+
+if TYPE_CHECKING:
+    from ctrader_twisted.simulator.service import Simulator
+
+log = Logger()
+
+
+class Options(usage.Options):
+    """The command line. Secrets have no option: other users can read a command line."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Connects to a cTrader venue and serves its prices over WebSocket. Without credentials it "
+        "runs a simulated venue of its own. Every option can also be set in tap.conf, .env or the "
+        "environment; see tap.conf.example and .env.example."
+    )
+    optParameters: ClassVar = [
+        ["config", "c", None, "the configuration file [default: tap.conf, if it exists]"],
+        ["env-file", "e", None, "the file with credentials [default: .env, if it exists]"],
+        *([key.option, None, None, key.why] for key in describe() if not key.secret),
+    ]
+
+    def postOptions(self) -> None:
+        """Read every source; one that is wrong ends the process with one sentence."""
+        given = {key.option: self[key.option] for key in describe() if not key.secret}
+        try:
+            self.settings = load(
+                options=given,
+                environ=os.environ,
+                tap_conf=_file(self["config"], "tap.conf"),
+                dotenv=_file(self["env-file"], ".env"),
+            )
+        except ConfigurationError as error:
+            raise SystemExit(f"ctrader-stream: {error}") from None
+
+
+def _file(given: str | None, default: str) -> Path | None:
+    if given is not None:
+        return Path(given)
+    return Path(default) if Path(default).exists() else None
+
+
+def makeService(options: Options) -> Daemon:
+    """The service that twistd runs."""
+    from twisted.internet import reactor
+    from twisted.internet.threads import deferToThread
+
+    steady_time(reactor)
+    settings = options.settings
+    conceal(settings.venue.client_secret, settings.venue.access_token)
+    for note in settings.notes:
+        log.info("{note}", note=note)
+    try:
+        return compose(settings, reactor=reactor, in_thread=deferToThread)
+    except ConfigurationError as error:
+        raise SystemExit(f"ctrader-stream: {error}") from None
+
+
+def steady_time(reactor: Any) -> None:
+    """Let the reactor's timers follow a clock that nobody can set.
+
+    By default they follow the time of day: one step backwards by an hour, and no heartbeat leaves
+    for an hour. Before anything is scheduled the clock can still be exchanged.
+    """
+    if not reactor.getDelayedCalls():
+        reactor.seconds = time.monotonic
+
+
+def now_ms() -> int:
+    """The time of day, in ms since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def compose(settings: Settings, *, reactor: Any, in_thread: Any) -> Daemon:
+    """The daemon, wired. Whoever is below another is handed to it here, and nowhere else."""
+    metrics = Metrics()
+    venue, web = settings.venue, settings.web
+    simulator = embedded_venue(settings, reactor) if venue.embedded else None
+    audience = make_audience(web, venue.environment, metrics, reactor)
+    account = make_account(venue, audience, metrics, reactor)
+    application = Application(
+        client_id=venue.client_id,
+        client_secret=venue.client_secret.reveal,
+        sessions=[account.session],
+        budget=Budget(venue.requests_per_s, venue.history_per_s, venue.request_timeout_s),
+        clock=reactor,
+        metrics=metrics,
+    )
+    connection = make_connection(venue, simulator, application, metrics, reactor, in_thread)
+    rest = Rest(
+        state=lambda: account.state,
+        environment=venue.environment,
+        details=lambda: {"clients": metrics.clients, "subscriptions": account.confirmed()},
+    )
+    site = make_site(
+        tick_stream=make_tick_stream(web, account, audience, metrics, reactor),
+        rest=rest.resource(),
+    )
+    return Daemon(
+        clock=reactor,
+        venue=simulator.service(reactor, venue.port) if simulator else None,
+        connection=connection,
+        application=application,
+        account=account,
+        audience=audience,
+        door=Door(reactor=reactor, listen=web.listen, factory=site),
+        stop_timeout_s=web.stop_timeout_s,
+    )
+
+
+def embedded_venue(settings: Settings, reactor: Any) -> Simulator:
+    """A venue of our own, in this process, over the same TLS and protobuf as a real one."""
+    from ctrader_twisted.simulator.service import Credentials, Simulator
+
+    venue, simulator = settings.venue, settings.simulator
+    return Simulator(
+        reactor,
+        seed=simulator.seed,
+        rate=simulator.rate,
+        synthetic=simulator.symbols,
+        credentials=Credentials(
+            client_id=venue.client_id,
+            client_secret=venue.client_secret.reveal(),
+            access_token=venue.access_token.reveal(),
+            account_id=venue.account_id,
+        ),
+    )
+
+
+def make_audience(web: WebSettings, environment: str, metrics: Metrics, reactor: Any) -> Audience:
+    """Everybody who will be connected, and the fan-out to them."""
+    return Audience(
+        clock=reactor,
+        now_ms=now_ms,
+        metrics=metrics,
+        fanout=Fanout(clock=reactor, metrics=metrics),
+        environment=environment,
+        limits=contract.Limits(
+            symbols=web.symbols_per_client,
+            bytes=web.frame_bytes,
+            messages_per_second=web.messages_per_s,
+            heartbeat_ms=round(web.heartbeat_s * 1000),
+        ),
+        clients=web.clients,
+        outbox_bytes=web.outbox_bytes,
+        outbox_age_s=web.outbox_age_s,
+    )
+
+
+def make_account(
+    venue: VenueSettings, audience: Audience, metrics: Metrics, reactor: Any
+) -> Account:
+    """The one account of the configuration; what it has to say goes to the audience."""
+    return Account(
+        account_id=venue.account_id,
+        access_token=venue.access_token.reveal,
+        clock=reactor,
+        now_ms=now_ms,
+        metrics=metrics,
+        listener=audience,
+        run_id=secrets.token_hex(4),
+        batch=venue.subscribe_batch,
+        grace_s=venue.unsubscribe_grace_s,
+    )
+
+
+def make_connection(
+    venue: VenueSettings,
+    simulator: Simulator | None,
+    application: Application,
+    metrics: Metrics,
+    reactor: Any,
+    in_thread: Any,
+) -> Connection:
+    """The one connection to the environment; what it brings goes to the application."""
+    port: Callable[[], int] = lambda: simulator.port if simulator else venue.port  # noqa: E731
+    ca_pem = read_authorities(venue.ca_file) if venue.ca_file else None
+    if simulator is not None and ca_pem is None:
+        ca_pem = simulator.ca_pem
+    policy = ConnectionPolicy(
+        connect_timeout_s=venue.connect_timeout_s,
+        heartbeat_s=venue.heartbeat_s,
+        silence_s=venue.silence_s,
+        keepalive_s=venue.keepalive_s,
+        backoff_initial_s=venue.backoff_initial_s,
+        backoff_max_s=venue.backoff_max_s,
+        stable_after_s=venue.stable_after_s,
+        frame_limit_bytes=venue.frame_limit_bytes,
+    )
+    return Connection(
+        host=venue.host,
+        port=port,
+        ca_pem=ca_pem,
+        connect=reactor.connectSSL,
+        in_thread=in_thread,
+        clock=reactor,
+        policy=policy,
+        listener=application,
+        metrics=metrics,
+        rng=random.Random(),
+        now_ms=now_ms,
+    )
+
+
+def make_tick_stream(
+    web: WebSettings, account: Account, audience: Audience, metrics: Metrics, reactor: Any
+) -> Any:
+    """The door of the WebSocket clients."""
+    from ctrader_twisted.web.tick_stream import TickStreamFactory
+
+    return TickStreamFactory(
+        reactor=reactor,
+        now_ms=now_ms,
+        account=account,
+        audience=audience,
+        metrics=metrics,
+        messages_per_s=web.messages_per_s,
+        ping_s=web.ping_s,
+        ping_timeout_s=web.ping_timeout_s,
+        handshake_timeout_s=web.handshake_timeout_s,
+    )

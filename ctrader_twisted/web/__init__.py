@@ -1,0 +1,1 @@
+"""The doors: WebSocket, REST and static files on one port."""

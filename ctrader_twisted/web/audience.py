@@ -1,0 +1,200 @@
+"""Everybody who is connected to the tick stream, and the one status of the back end.
+
+Implements AccountListener: what the account announces becomes a status for all, what it delivers
+goes to the fan-out, what it withdraws is told to those who wanted it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import UNSET
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrader_twisted import contract
+from ctrader_twisted.accounts import Consumer, Group, Wanted
+from ctrader_twisted.market.model import AccountState, Phase, Tick
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.web import frames
+from ctrader_twisted.web.fanout import Fanout
+from ctrader_twisted.web.outbox import Outbox
+
+WORDS: dict[Phase, contract.Word] = {
+    Phase.DISCONNECTED: "disconnected",
+    Phase.CONNECTING: "ctrader-connecting",
+    Phase.CONNECTED: "connected",
+    Phase.RECONNECTING: "reconnecting",
+    Phase.ERROR: "error",
+}
+
+SLOW = 4413
+GOING_AWAY = 1001
+
+
+class Client(Protocol):
+    """One connected client, as the audience sees it."""
+
+    outbox: Outbox
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye with a close code."""
+
+    def closed(self) -> Deferred[object]:
+        """Fires when the connection is gone."""
+
+    def withdrawn(self, wanted: Wanted) -> None:
+        """A want of this client turned out to be impossible."""
+
+
+class Audience:
+    """All clients of the tick stream."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        now_ms: Callable[[], int],
+        metrics: Metrics,
+        fanout: Fanout,
+        environment: str,
+        limits: contract.Limits,
+        clients: int,
+        outbox_bytes: int,
+        outbox_age_s: float,
+    ) -> None:
+        """``clients`` may be connected at once; each outbox holds ``outbox_bytes`` at the most,
+        and is closed when its client reads nothing for ``outbox_age_s``.
+        """
+        self.fanout = fanout
+        self.limits = limits
+        self._clock = clock
+        self._now_ms = now_ms
+        self._metrics = metrics
+        self._environment = environment
+        self._room = clients
+        self._outbox_bytes = outbox_bytes
+        self._outbox_age_s = outbox_age_s
+        self._state = AccountState(Phase.DISCONNECTED)
+        # One outbox, one client: the consumer that an account knows is the outbox.
+        self._clients: dict[Consumer, Client] = {}
+        self._sweep = LoopingCall(self._look_round)
+        self._sweep.clock = clock
+
+    # -- what the account tells (AccountListener)
+
+    def announce(self, state: AccountState) -> None:
+        """A new status, for everybody; encoded and framed once."""
+        self._state = state
+        if state.phase is not Phase.CONNECTED:
+            self.fanout.forget()
+        self.fanout.flush()
+        frame = frames.message(self.status())
+        now = self._clock.seconds()
+        for client in list(self._clients.values()):
+            client.outbox.send(frame, now)
+
+    def deliver(self, tick: Tick, groups: Collection[Group]) -> None:
+        """A tick, to those who want it."""
+        self.fanout.deliver(tick, groups)
+
+    def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
+        """A want that was accepted turned out to be impossible."""
+        for consumer in consumers:
+            client = self._clients.get(consumer)
+            if client is not None:
+                client.withdrawn(wanted)
+
+    # -- clients
+
+    def outbox(self, transport: object, too_slow: Callable[[str], None]) -> Outbox:
+        """A way out for a new client."""
+        return Outbox(
+            transport=transport,
+            fanout=self.fanout,
+            limit_bytes=self._outbox_bytes,
+            too_slow=too_slow,
+        )
+
+    def enter(self, client: Client) -> bool:
+        """Let a client in; False when there is no room."""
+        if len(self._clients) >= self._room:
+            self._metrics.count("clients_turned_away")
+            return False
+        self._clients[client.outbox] = client
+        self._metrics.clients = len(self._clients)
+        client.outbox.sent_at = self._clock.seconds()
+        return True
+
+    def leave(self, client: Client) -> None:
+        """A client is gone. Leaving twice does nothing."""
+        self._clients.pop(client.outbox, None)
+        self._metrics.clients = len(self._clients)
+
+    def status(self, request_id: contract.Id | msgspec.UnsetType = UNSET) -> contract.Status:
+        """The status as it is now, with the whole list of symbols."""
+        state = self._state
+        return contract.Status(
+            id=request_id,
+            status=WORDS[state.phase],
+            available_symbols=state.symbols or (),
+            protocol=contract.PROTOCOL,
+            epoch=state.epoch or UNSET,
+            server_time=self._now_ms(),
+            env=self._environment,
+            limits=self.limits,
+            message=_sentence(state) or UNSET,
+            attempt=UNSET if state.attempt is None else state.attempt,
+            delay_ms=UNSET if state.delay_ms is None else state.delay_ms,
+            code=state.code or UNSET,
+            reason=state.reason or UNSET,
+        )
+
+    # -- the sweep
+
+    def start(self) -> None:
+        """Begin to look after idle and stalled clients."""
+
+        def died(failure: Failure) -> None:
+            self.log.failure("the sweep over the clients failed", failure)
+            self.start()
+
+        self._sweep.start(1.0, now=False).addErrback(died)
+
+    def stop(self) -> list[Deferred[object]]:
+        """Tell everybody that we are going away; each fires when that client is gone."""
+        if self._sweep.running:
+            self._sweep.stop()
+        clients = list(self._clients.values())
+        leaving = [client.closed() for client in clients]
+        for client in clients:
+            client.close(GOING_AWAY, "the server is shutting down")
+        return leaving
+
+    def _look_round(self) -> None:
+        now = self._clock.seconds()
+        beat = frames.message(contract.Heartbeat(timestamp=self._now_ms()))
+        period_s = self.limits.heartbeat_ms / 1000
+        for client in list(self._clients.values()):
+            outbox = client.outbox
+            if outbox.is_stalled(now, self._outbox_age_s):
+                client.close(SLOW, f"nothing was read for {self._outbox_age_s:g} s")
+                self._metrics.count("clients_closed_slow")
+            # A second early, because we look only once a second.
+            elif now - outbox.idle_since() >= period_s - 1:
+                outbox.send(beat, now)
+
+
+def _sentence(state: AccountState) -> str:
+    """The status in words, for people."""
+    if state.phase is Phase.RECONNECTING and state.delay_ms is not None:
+        seconds = state.delay_ms / 1000
+        return f"attempt {state.attempt} in {seconds:.1f} s: {state.reason}"
+    return state.reason or ""

@@ -1,0 +1,114 @@
+"""REST: Klein, one class, one table that turns errors into problems (RFC 9457)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import msgspec
+from klein import Klein
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource
+from werkzeug.exceptions import HTTPException
+
+from ctrader_twisted import contract
+from ctrader_twisted.market.model import AccountState, Phase
+
+_INTERNAL = 500
+
+
+class Rest:
+    """The routes outside the WebSocket."""
+
+    app = Klein()
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        state: Callable[[], AccountState],
+        environment: str,
+        details: Callable[[], dict[str, Any]],
+    ) -> None:
+        """``state`` is asked at every request; ``details`` are numbers worth seeing."""
+        self._state = state
+        self._environment = environment
+        self._details = details
+
+    def resource(self) -> IResource:
+        """The resource to put into the tree."""
+        return self.app.resource()
+
+    @app.route("/", methods=["GET"])
+    def index(self, request: IRequest) -> bytes:
+        """Where to go, for somebody who opens the address in a browser."""
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        return (
+            b"ctrader-stream\n\n"
+            b'WebSocket  /ws       ticks: send {"type":"subscribe","symbols":["EURUSD"]}\n'
+            b"GET        /healthz  is the process alive\n"
+            b"GET        /readyz   is it connected to the venue, and if not, why\n"
+        )
+
+    @app.route("/healthz", methods=["GET"])
+    def healthz(self, request: IRequest) -> bytes:
+        """The process is alive."""
+        return _json(request, contract.Health(status="ok"))
+
+    @app.route("/readyz", methods=["GET"])
+    def readyz(self, request: IRequest) -> bytes:
+        """200 while the session is ready; otherwise 503 with the reasons."""
+        state = self._state()
+        ready = state.phase is Phase.CONNECTED
+        if not ready:
+            request.setResponseCode(503)
+        return _json(
+            request,
+            contract.Readiness(
+                ready=ready,
+                status=state.phase.value,
+                env=self._environment,
+                reasons=[] if ready else [_why(state)],
+                details=self._details(),
+            ),
+        )
+
+    @app.handle_errors(HTTPException)
+    def refused(self, request: IRequest, failure: Failure) -> bytes:
+        """A request that no route takes."""
+        error = cast(HTTPException, failure.value)
+        status = error.code or _INTERNAL
+        for name, value in error.get_headers():
+            if name.lower() == "allow":
+                request.setHeader(b"allow", value.encode("ascii"))
+        title = error.name
+        return _problem(request, status, title, error.description or title)
+
+    @app.handle_errors(Exception)
+    def broken(self, request: IRequest, failure: Failure) -> bytes:
+        """A fault of ours: the details go to the log, not to strangers."""
+        self.log.failure("a request failed", failure)
+        return _problem(
+            request, _INTERNAL, "Internal Server Error", "the request failed; see the log"
+        )
+
+
+def _why(state: AccountState) -> str:
+    what = f"the session is {state.phase.value}"
+    code = f" [{state.code}]" if state.code else ""
+    return f"{what}: {state.reason}{code}" if state.reason else what
+
+
+def _json(request: IRequest, body: msgspec.Struct, kind: bytes = b"application/json") -> bytes:
+    request.setHeader(b"content-type", kind)
+    request.setHeader(b"cache-control", b"no-store")
+    return msgspec.json.encode(body)
+
+
+def _problem(request: IRequest, status: int, title: str, detail: str) -> bytes:
+    request.setResponseCode(status)
+    code = title.upper().replace(" ", "_")
+    body = contract.Problem(title=title, status=status, detail=detail, code=code)
+    return _json(request, body, b"application/problem+json")

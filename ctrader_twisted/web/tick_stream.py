@@ -1,0 +1,334 @@
+"""The tick stream, `/ws`: one WebSocket client, in and out.
+
+    client                                server
+      | -- connect ----------------------> |
+      | <------------------------ status -- |   and again at every change
+      | -- subscribe {symbols} ----------> |
+      | <------------- subscribeResponse -- |
+      | <------------ tick (snapshot) ... -- |   the last known, at once
+      | <------------------------ tick ... -- |   and then live
+      | -- ping / getSubscriptions ------> |
+      | <---------- pong / subscriptions -- |
+
+Text JSON, one object a message. A request that cannot be served is answered by `requestError` and
+changes nothing; `error` is never sent, because existing pages take it for the end. Who goes on
+sending nonsense is shown out with 1008. Each request may carry an `id`, which its reply repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from msgspec import UNSET
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from ctrader_twisted import contract
+from ctrader_twisted.accounts import Account, Wanted
+from ctrader_twisted.budget import Bucket
+from ctrader_twisted.errors import ClientRequestError
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.web import frames
+from ctrader_twisted.web.audience import SLOW, Audience
+from ctrader_twisted.web.outbox import Outbox
+
+POLICY = 1008
+OUR_FAILURE = 1011
+OVERLOADED = 1013
+PROTOCOL_VERSION = 4400
+
+# Bad messages that are forgiven at once, and per second after that.
+FORGIVEN = 20.0
+FORGIVEN_PER_S = 1.0
+
+_header = msgspec.json.Decoder(contract.Header)
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+class TickStreamProtocol(WebSocketServerProtocol):
+    """One client."""
+
+    factory: TickStreamFactory
+    # Not `log`: Autobahn has an attribute of that name, and logs every frame to it.
+    logger = Logger()
+    outbox: Outbox
+    is_in = False
+
+    # -- the connection's life (Autobahn calls these)
+
+    def onOpen(self) -> None:
+        """The handshake is through."""
+        transport: Any = self.transport
+        # Autobahn reads its own option before it is set, so it never applies it. (A unix socket
+        # has no such thing.)
+        with suppress(AttributeError, OSError):
+            transport.setTcpNoDelay(True)
+        now = self.factory.clock.seconds()
+        self._rate = Bucket(self.factory.messages_per_s, now, 2 * self.factory.messages_per_s)
+        self._patience = Bucket(FORGIVEN_PER_S, now, FORGIVEN)
+        self._gone: list[Deferred[object]] = []
+        self.outbox = self.factory.audience.outbox(transport, self._too_slow)
+        # The HTTP channel that this socket began as is still the transport's producer.
+        transport.unregisterProducer()
+        transport.registerProducer(self.outbox, True)
+        self.is_in = self.factory.audience.enter(self)
+        if not self.is_in:
+            self.close(OVERLOADED, "there is no room for another client")
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """One message of the client. Whatever it is, the daemon lives on."""
+        if not self.is_in:
+            return
+        request_id: contract.Id = None
+        try:
+            self._check_rate()
+            header = self._read_header(payload, isBinary)
+            request_id = header.id
+            self._serve(header, payload)
+        except ClientRequestError as error:
+            self._refuse(error, request_id)
+        except Exception:
+            self.logger.failure("a client's message could not be served")
+            self.close(OUR_FAILURE, "an internal error")
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """The connection is over, however it ended."""
+        self._leave()
+        for gone in getattr(self, "_gone", ()):
+            if not gone.called:
+                gone.callback(None)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The socket is gone; sometimes Autobahn has said goodbye before and says nothing now."""
+        super().connectionLost(reason)
+        self.onClose(False, None, None)
+
+    # -- what the audience may do (Client)
+
+    def close(self, code: int, reason: str) -> None:
+        """Close with a code. Nothing follows a close frame."""
+        self._leave()
+        # Autobahn's sendClose refuses the codes below 3000 that the RFC reserves for servers.
+        self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:123], isReply=False)
+
+    def closed(self) -> Deferred[object]:
+        """Fires when the connection is gone."""
+        gone: Deferred[object] = Deferred()
+        self._gone.append(gone)
+        return gone
+
+    def withdrawn(self, wanted: Wanted) -> None:
+        """A pending symbol turned out to be impossible."""
+        self._reply(
+            contract.SubscribeResponse(
+                results=[_subscribed(wanted)],
+                symbols=self.factory.account.subscriptions(self.outbox),
+            )
+        )
+
+    # -- requests
+
+    def _serve(self, header: contract.Header, payload: bytes) -> None:
+        serve = _REQUESTS.get(header.type)
+        if serve is None:
+            known = ", ".join(_REQUESTS)
+            raise ClientRequestError(
+                "UNKNOWN_TYPE", f"there is no request {header.type!r}; there are {known}"
+            )
+        serve(self, payload, UNSET if header.id is None else header.id)
+
+    def _connect(self, payload: bytes, request_id: Any) -> None:
+        request = _read(payload, contract.Connect)
+        if request.protocol not in (None, contract.PROTOCOL):
+            self.close(PROTOCOL_VERSION, f"this server speaks protocol {contract.PROTOCOL}")
+            return
+        self._reply(self.factory.audience.status(request_id))
+
+    def _subscribe(self, payload: bytes, request_id: Any) -> None:
+        request = _read(payload, contract.Subscribe)
+        account, outbox = self.factory.account, self.outbox
+        allowed, beyond = self._within_limit(_names(request))
+        results = account.subscribe(outbox, allowed)
+        self._reply(
+            contract.SubscribeResponse(
+                id=request_id,
+                results=[_subscribed(wanted) for wanted in [*results, *beyond]],
+                symbols=account.subscriptions(outbox),
+            )
+        )
+        if request.snapshot:
+            self._send_snapshots([wanted.name for wanted in results if wanted.code is None])
+
+    def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
+        request = _read(payload, contract.Subscribe)
+        account = self.factory.account
+        results = account.unsubscribe(self.outbox, _names(request))
+        self._reply(
+            contract.UnsubscribeResponse(
+                id=request_id,
+                results=[contract.Result(symbol=w.name, status="unsubscribed") for w in results],
+                symbols=account.subscriptions(self.outbox),
+            )
+        )
+
+    def _ping(self, payload: bytes, request_id: Any) -> None:
+        self._reply(contract.Pong(id=request_id, timestamp=self.factory.now_ms()))
+
+    def _get_subscriptions(self, payload: bytes, request_id: Any) -> None:
+        symbols = self.factory.account.subscriptions(self.outbox)
+        now_ms = self.factory.now_ms()
+        self._reply(contract.Subscriptions(id=request_id, symbols=symbols, timestamp=now_ms))
+
+    # -- inside
+
+    def _within_limit(self, names: list[str]) -> tuple[list[str], list[Wanted]]:
+        limit = self.factory.audience.limits.symbols
+        wants = {name.upper() for name in self.factory.account.subscriptions(self.outbox)}
+        allowed, beyond = [], []
+        for name in names:
+            if name.upper() in wants or len(wants) < limit:
+                wants.add(name.upper())
+                allowed.append(name)
+            else:
+                why = f"a client may have {limit} symbols"
+                beyond.append(Wanted(name, code="LIMIT", message=why))
+        return allowed, beyond
+
+    def _send_snapshots(self, names: list[str]) -> None:
+        ticks = filter(None, map(self.factory.account.last_tick, names))
+        known = [self.factory.audience.fanout.snapshot(tick) for tick in ticks]
+        if known:
+            self.outbox.send(b"".join(known), self.factory.clock.seconds())
+
+    def _check_rate(self) -> None:
+        wait_s = self._rate.wait(self.factory.clock.seconds())
+        if wait_s > 0:
+            raise ClientRequestError(
+                "RATE_LIMIT",
+                f"more than {self.factory.messages_per_s:g} messages a second",
+                temporary=True,
+                retry_after_ms=max(1, round(wait_s * 1000)),
+            )
+        self._rate.take()
+
+    def _read_header(self, payload: bytes, is_binary: bool) -> contract.Header:
+        if is_binary:
+            raise ClientRequestError("BINARY", "binary messages are not understood; send text JSON")
+        try:
+            return _header.decode(payload)
+        except msgspec.ValidationError as error:
+            raise ClientRequestError("BAD_REQUEST", str(error)) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ClientRequestError("NOT_JSON", f"not a JSON object: {error}") from error
+
+    def _refuse(self, error: ClientRequestError, request_id: contract.Id) -> None:
+        self.factory.metrics.count("client_request_errors", error.code)
+        retry = UNSET if error.retry_after_ms is None else error.retry_after_ms
+        self._reply(
+            contract.RequestError(
+                id=UNSET if request_id is None else request_id,
+                code=error.code,
+                message=str(error),
+                temporary=error.temporary,
+                retry_after_ms=retry,
+            )
+        )
+        if self._patience.wait(self.factory.clock.seconds()) > 0:
+            self.close(POLICY, "too many messages that could not be served")
+        else:
+            self._patience.take()
+
+    def _reply(self, outgoing: contract.Outgoing) -> None:
+        # Ticks of this turn that were due before the reply go before it.
+        self.outbox.flush()
+        self.outbox.send(frames.message(outgoing), self.factory.clock.seconds())
+
+    def _too_slow(self, reason: str) -> None:
+        self.factory.metrics.count("clients_closed_slow")
+        self.close(SLOW, reason)
+
+    def _leave(self) -> None:
+        if self.is_in:
+            self.is_in = False
+            self.factory.account.leave(self.outbox)
+            self.factory.audience.leave(self)
+            self.outbox.shut()
+
+
+def _read(payload: bytes, kind: type[StructT]) -> StructT:
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.ValidationError as error:
+        raise ClientRequestError("BAD_REQUEST", str(error)) from error
+
+
+def _names(request: contract.Subscribe) -> list[str]:
+    names = request.names()
+    if names is None:
+        raise ClientRequestError("BAD_REQUEST", "`symbols` (an array of names) is missing")
+    return names
+
+
+def _subscribed(wanted: Wanted) -> contract.Result:
+    return contract.Result(
+        symbol=wanted.name,
+        status="subscribed" if wanted.code is None else "error",
+        message=wanted.message or UNSET,
+        code=wanted.code or UNSET,
+        pending=wanted.pending,
+    )
+
+
+_REQUESTS: dict[str, Callable[[TickStreamProtocol, bytes, Any], None]] = {
+    "connect": TickStreamProtocol._connect,
+    "subscribe": TickStreamProtocol._subscribe,
+    "unsubscribe": TickStreamProtocol._unsubscribe,
+    "ping": TickStreamProtocol._ping,
+    "getSubscriptions": TickStreamProtocol._get_subscriptions,
+}
+
+
+class TickStreamFactory(WebSocketServerFactory):
+    """Makes the protocol of each client, with every limit of Autobahn set."""
+
+    protocol = TickStreamProtocol  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        now_ms: Callable[[], int],
+        account: Account,
+        audience: Audience,
+        metrics: Metrics,
+        messages_per_s: float,
+        ping_s: float,
+        ping_timeout_s: float,
+        handshake_timeout_s: float,
+    ) -> None:
+        """``ping_s`` 0 turns the transport pings off (as tests do)."""
+        super().__init__(server="ctrader-stream", reactor=reactor)
+        self.clock: IReactorTime = reactor
+        self.now_ms = now_ms
+        self.account = account
+        self.audience = audience
+        self.metrics = metrics
+        self.messages_per_s = messages_per_s
+        self.setProtocolOptions(
+            webStatus=False,
+            # Tell the client why (1007, 1009, ...) instead of cutting the line.
+            failByDrop=False,
+            maxFramePayloadSize=audience.limits.bytes,
+            maxMessagePayloadSize=audience.limits.bytes,
+            openHandshakeTimeout=handshake_timeout_s,
+            closeHandshakeTimeout=2,
+            autoPingInterval=ping_s,
+            autoPingTimeout=ping_timeout_s,
+            autoPingSize=12,
+        )
