@@ -1,0 +1,174 @@
+"""Points, whole ticks and the catalogue."""
+
+from __future__ import annotations
+
+from decimal import ROUND_HALF_UP, Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails
+from ctrader_twisted.market.symbols import Catalogue
+from ctrader_twisted.market.ticks import Ticks
+from ctrader_twisted.market.units import price, price_text, round_points
+
+EURUSD = Symbol(1, "EURUSD")
+POINTS = st.integers(-(10**12), 10**12)
+
+
+def update(
+    bid: int | None = None, ask: int | None = None, timestamp_ms: int | None = 50
+) -> SpotUpdate:
+    """A push for EURUSD."""
+    return SpotUpdate(1, bid, ask, timestamp_ms, 60)
+
+
+def decimal_text(points: int, digits: int) -> str:
+    """The slow and obvious way."""
+    exact = Decimal(points) / 100000
+    rounded = exact.quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP)
+    return f"{rounded if rounded else abs(rounded):f}"
+
+
+class PriceTest(SynchronousTestCase):
+    """Integers in, text out."""
+
+    @given(POINTS, st.integers(0, 5))
+    def test_text_is_the_decimal(self, points: int, digits: int) -> None:
+        """A price reads exactly as decimal arithmetic would write it."""
+        self.assertEqual(price_text(points, digits), decimal_text(points, digits))
+
+    @given(POINTS, st.integers(0, 9))
+    def test_float_is_the_nearest(self, points: int, digits: int) -> None:
+        """The float of a price is the one whose text is the price."""
+        self.assertEqual(price(points, digits), float(decimal_text(points, min(digits, 5))))
+
+    @given(POINTS, st.integers(-1, 9))
+    def test_rounding_twice_changes_nothing(self, points: int, digits: int) -> None:
+        """What is rounded stays as it is."""
+        once = round_points(points, digits)
+        self.assertEqual(round_points(once, digits), once)
+
+    def test_halves_go_away_from_zero(self) -> None:
+        """A half is rounded away from zero, on both sides of it."""
+        self.assertEqual(price_text(104565, 4), "1.0457")
+        self.assertEqual(price_text(-104565, 4), "-1.0457")
+        self.assertEqual(price_text(-4, 4), "0.0000")
+
+
+class TicksTest(SynchronousTestCase):
+    """One-sided pushes become whole ticks."""
+
+    def setUp(self) -> None:
+        self.ticks = Ticks()
+        self.ticks.know(EURUSD, SymbolDetails(1, 4, 3))
+
+    def test_both_sides_before_the_first_tick(self) -> None:
+        """One side alone is no tick; the other completes it, rounded to the digits."""
+        self.assertIsNone(self.ticks.update(EURUSD, update(bid=104561)))
+        tick = self.ticks.update(EURUSD, update(ask=104569))
+        assert tick is not None
+        self.assertEqual((tick.bid, tick.ask, tick.seq), (104560, 104570, 1))
+        self.assertIs(self.ticks.last(1), tick)
+
+    def test_zero_is_no_price(self) -> None:
+        """A side of zero counts as absent: the side known before it stays."""
+        self.ticks.update(EURUSD, update(104560, 104570))
+        tick = self.ticks.update(EURUSD, update(0, 104580))
+        assert tick is not None
+        self.assertEqual((tick.bid, tick.ask), (104560, 104580))
+
+    def test_time_of_the_venue_or_ours(self) -> None:
+        """A tick carries the venue's time, and ours when the venue said none."""
+        told = self.ticks.update(EURUSD, update(1, 2, timestamp_ms=50))
+        silent = self.ticks.update(EURUSD, update(1, 2, timestamp_ms=None))
+        assert told is not None
+        assert silent is not None
+        self.assertEqual((told.timestamp_ms, told.received_ms), (50, 60))
+        self.assertEqual((silent.timestamp_ms, silent.received_ms), (60, 60))
+
+    def test_outage_forgets_everything(self) -> None:
+        """After an outage a side from before is never laid beside one from after; seq restarts."""
+        self.ticks.update(EURUSD, update(104560, 104570))
+        self.ticks.forget()
+        self.assertIsNone(self.ticks.last(1))
+        self.assertFalse(self.ticks.is_known(1))
+        self.ticks.know(EURUSD, SymbolDetails(1, 4, 3))
+        self.assertIsNone(self.ticks.update(EURUSD, update(ask=200000)))
+        tick = self.ticks.update(EURUSD, update(bid=199990))
+        assert tick is not None
+        self.assertEqual((tick.bid, tick.ask, tick.seq), (199990, 200000, 1))
+
+    def test_stopped_symbol_keeps_counting(self) -> None:
+        """When one symbol's prices end, sides are forgotten but its numbers go on."""
+        self.ticks.update(EURUSD, update(104560, 104570))
+        self.ticks.forget_prices(1)
+        self.ticks.forget_prices(99)
+        self.assertIsNone(self.ticks.last(1))
+        self.assertIsNone(self.ticks.update(EURUSD, update(ask=5)))
+        tick = self.ticks.update(EURUSD, update(bid=5))
+        assert tick is not None
+        self.assertEqual(tick.seq, 2)
+
+    def test_price_before_digits(self) -> None:
+        """A price that came before its digits is told when they come, and only once."""
+        ticks = Ticks()
+        self.assertIsNone(ticks.update(EURUSD, update(104561, 104569)))
+        self.assertIsNone(ticks.catch_up(1, 70))
+        self.assertFalse(ticks.is_known(1))
+        ticks.know(EURUSD, SymbolDetails(1, 5, 4))
+        tick = ticks.catch_up(1, 70)
+        assert tick is not None
+        self.assertEqual((tick.bid, tick.ask, tick.seq), (104561, 104569, 1))
+        self.assertIsNone(ticks.catch_up(1, 71))
+        self.assertIsNone(ticks.catch_up(99, 71))
+
+    def test_new_digits_from_the_next_tick(self) -> None:
+        """Digits that change are used from the next tick on."""
+        self.ticks.know(EURUSD, SymbolDetails(1, 2, 1))
+        tick = self.ticks.update(EURUSD, update(104561, 104569))
+        assert tick is not None
+        self.assertEqual((tick.bid, tick.digits), (105000, 2))
+
+    @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from("ba"), st.integers(0, 9))))
+    def test_merge_is_the_last_of_each_side(self, pushes: list[tuple[int, str, int]]) -> None:
+        """However pushes mix, a tick is the last non-zero bid and ask of its own symbol."""
+        ticks = Ticks()
+        symbols = {number: Symbol(number, f"S{number}") for number in (1, 2, 3)}
+        sides: dict[tuple[int, str], int] = {}
+        told = dict.fromkeys(symbols, 0)
+        for symbol in symbols.values():
+            ticks.know(symbol, SymbolDetails(symbol.symbol_id, 5, 4))
+        for number, side, value in pushes:
+            bid, ask = (value, None) if side == "b" else (None, value)
+            tick = ticks.update(symbols[number], SpotUpdate(number, bid, ask, None, 0))
+            if value:
+                sides[number, side] = value
+            whole = (number, "b") in sides and (number, "a") in sides
+            self.assertEqual(tick is not None, whole)
+            if tick is not None:
+                told[number] += 1
+                self.assertEqual((tick.bid, tick.ask), (sides[number, "b"], sides[number, "a"]))
+                self.assertEqual((tick.symbol, tick.seq), (symbols[number], told[number]))
+
+
+class CatalogueTest(SynchronousTestCase):
+    """Names and ids of one account."""
+
+    def test_any_case_finds(self) -> None:
+        """Names are compared upper-case, and given as the venue spells them."""
+        catalogue = Catalogue([Symbol(1, "EurUsd"), Symbol(2, "Off", enabled=False)])
+        self.assertEqual(catalogue.by_name("eurUSD"), Symbol(1, "EurUsd"))
+        self.assertEqual(catalogue.by_id(2), Symbol(2, "Off", enabled=False))
+        self.assertIsNone(catalogue.by_name("GBPUSD"))
+        self.assertIsNone(catalogue.by_id(3))
+        self.assertEqual((catalogue.names, len(catalogue)), (("EurUsd",), 2))
+
+    def test_same_name_twice(self) -> None:
+        """Of two enabled symbols with one name the first counts; an enabled one goes first."""
+        first, second = Symbol(1, "US30"), Symbol(2, "us30")
+        catalogue = Catalogue([Symbol(3, "Us30", enabled=False), first, second])
+        self.assertIs(catalogue.by_name("US30"), first)
+        self.assertEqual(catalogue.shadowed, [second])
+        self.assertEqual(catalogue.names, ("US30",))
