@@ -127,7 +127,7 @@ class OneSentence(MultiService):
 def makeService(options: Options, reactor: Any = None) -> IService:
     """The venue, and its control port if asked for. The reactor is the running one by default."""
     if reactor is None:
-        from twisted.internet import reactor  # noqa: PLC0415 - twistd may choose another until then
+        from twisted.internet import reactor
     simulator = Simulator(
         reactor,
         seed=options["seed"],
