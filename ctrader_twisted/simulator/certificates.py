@@ -71,18 +71,27 @@ def make_identity(
         _builder(ca_name, ca_name, ca_key, now)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(
+            x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False
+        )
         .sign(ca_key, hashes.SHA256())
     )
     start = now - _LIFE - 2 * _HOUR if kind == "expired" else now
     named = (_WRONG_HOST,) if kind == "wrong-host" else (*ALWAYS_NAMED, *host_names)
     alone = kind == "self-signed"
+    signing_key = key if alone else ca_key
     certificate = (
         _builder(name, name if alone else ca_name, key, start)
         .add_extension(_alternative_names(named), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .sign(key if alone else ca_key, hashes.SHA256())
+        # Strict clients (Python 3.13's default context is one) look for whose key signed it.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            critical=False,
+        )
+        .sign(signing_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
     return Identity(

@@ -16,6 +16,8 @@ from ctrader_twisted.simulator.service import Behaviour, Simulator
 from ctrader_twisted.wire.codec import Envelope, decode, encode
 
 ACCOUNT = 1000001
+SECRET = "simulator-secret"
+TOKEN = "simulator-token"
 NOW_MS = 1_750_000_000_000
 
 M = TypeVar("M", bound=Message)
@@ -77,13 +79,13 @@ class JoinedClient:
         """Whether the venue has closed the connection (politely or not)."""
         return bool(self.transport.disconnecting or self.transport.disconnected)
 
-    def application_auth(self, secret: str = "simulator-secret") -> Any:
+    def application_auth(self, secret: str = SECRET) -> Any:
         """Say which application this is."""
         return self.ask(
             api_pb2.ProtoOAApplicationAuthReq(clientId="simulator-client", clientSecret=secret)
         )
 
-    def account_auth(self, account_id: int = ACCOUNT, token: str = "simulator-token") -> Any:
+    def account_auth(self, account_id: int = ACCOUNT, token: str = TOKEN) -> Any:
         """Open an account."""
         return self.ask(
             api_pb2.ProtoOAAccountAuthReq(ctidTraderAccountId=account_id, accessToken=token)
