@@ -28,6 +28,9 @@ from ctrader_twisted.wire.codec import Envelope
 AnswerT = TypeVar("AnswerT", bound=Message)
 Send = Callable[[Message, str], None]
 
+# The venue counts any second: what was saved up leaves on top of what the second brings.
+BURST = 0.25
+
 
 class Lane(IntEnum):
     """Who goes first when the budget is short."""
@@ -100,8 +103,8 @@ class Requests:
         self._name = name
         self._numbers = count(1)
         now = clock.seconds()
-        self._ordinary = Bucket(requests_per_s, now)
-        self._history = Bucket(history_per_s, now)
+        self._ordinary = Bucket(requests_per_s, now, requests_per_s * BURST)
+        self._history = Bucket(history_per_s, now, history_per_s * BURST)
         self._lanes = {lane: _Queue() for lane in Lane}
         self._waiting: dict[str, _Waiting] = {}
         self._wake_up: IDelayedCall | None = None
@@ -163,7 +166,9 @@ class Requests:
         self._ended = cause
         if self._wake_up is not None and self._wake_up.active():
             self._wake_up.cancel()
-        for waiting in list(self._waiting.values()):
+        # One at a time: whoever learns it may cancel others that wait.
+        while self._waiting:
+            waiting = next(iter(self._waiting.values()))
             self._forget(waiting)
             name = type(waiting.message).__name__
             waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
@@ -187,8 +192,8 @@ class Requests:
                     break
                 bucket.take()
                 self._let_go(queue.pop())
-        # An answer that came at once may have pumped again, and set its own alarm.
-        if waits and self._wake_up is None:
+        # What came back at once may have pumped again, or ended everything.
+        if waits and self._wake_up is None and self._ended is None:
             self._wake_up = self._clock.callLater(min(waits), self._pump)
 
     def _let_go(self, waiting: _Waiting) -> None:
