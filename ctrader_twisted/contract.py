@@ -105,7 +105,8 @@ class Status(Outgoing, tag="status", omit_defaults=False):
 
 class TickMessage(Struct, rename="camel", tag_field="type", tag="tick", omit_defaults=True):
     """A whole price. ``timestamp`` is the venue's time, ``received_at`` ours; ``seq`` rises by one
-    for each tick of the symbol within one epoch.
+    for each tick of the symbol within one epoch; ``conflated`` earlier ticks were replaced by this
+    one because the client did not read fast enough.
 
     This type documents and checks; on the way out ticks are written by ``web/frames``.
     """
@@ -119,6 +120,7 @@ class TickMessage(Struct, rename="camel", tag_field="type", tag="tick", omit_def
     seq: int
     received_at: int
     snapshot: bool = False
+    conflated: int = 0
 
 
 class Result(Struct, rename="camel", omit_defaults=True):

@@ -16,6 +16,7 @@ class Metrics:
         self.ticks_in = 0
         self.ticks_out = 0
         self.frames_out = 0
+        self.conflated = 0
         self.clients = 0
         self._counted: Counter[tuple[str, str]] = Counter()
 

@@ -10,8 +10,8 @@ clients that reconnect, should not make the venue stop and start.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from typing import Protocol
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Protocol
 
 
 class Consumer(Protocol):
@@ -25,7 +25,8 @@ class Group:
     """All consumers whose wants are exactly ``keys``.
 
     ``pending`` collects the frames of one reactor turn; ``ready`` maps the consumers whose way
-    out is free to the callable that takes bytes. Both belong to whoever delivers.
+    out is free to the callable that takes bytes and says how many it took. Both belong to whoever
+    delivers.
     """
 
     __slots__ = ("keys", "members", "pending", "ready", "sent_at")
@@ -34,7 +35,7 @@ class Group:
         self.keys = keys
         self.members: set[Consumer] = set()
         self.pending: list[bytes] = []
-        self.ready: dict[object, object] = {}
+        self.ready: dict[Any, Callable[[bytes], int]] = {}
         self.sent_at = 0.0
 
 

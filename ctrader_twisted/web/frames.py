@@ -15,18 +15,28 @@ from ctrader_twisted.market.units import price_text
 
 _encoder = msgspec.json.Encoder()
 
+# Ticks are shorter than this, and their headers are made in advance.
+_SHORT = 1024
 # Prices of a symbol move within a few thousand points; beyond this bound we begin again.
 _MEMO_SIZE = 65_536
 
 
-def frame(payload: bytes) -> bytes:
-    """``payload`` as one unmasked, final WebSocket text frame (RFC 6455, section 5.2)."""
-    size = len(payload)
+def header(size: int) -> bytes:
+    """What precedes ``size`` bytes of text: an unmasked, final frame (RFC 6455, section 5.2)."""
     if size < 126:
-        return b"\x81" + bytes((size,)) + payload
+        return b"\x81" + bytes((size,))
     if size < 65_536:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+        return b"\x81\x7e" + size.to_bytes(2, "big")
+    return b"\x81\x7f" + size.to_bytes(8, "big")
+
+
+_HEADERS = [header(size) for size in range(_SHORT)]
+
+
+def frame(payload: bytes) -> bytes:
+    """``payload`` as one WebSocket text frame."""
+    size = len(payload)
+    return (_HEADERS[size] if size < _SHORT else header(size)) + payload
 
 
 def message(outgoing: Outgoing) -> bytes:
@@ -43,37 +53,50 @@ class TickWriter:
 
     def __init__(self) -> None:
         self._heads: dict[int, tuple[Symbol, str]] = {}
-        self._texts: dict[tuple[int, int], str] = {}
+        self._texts: dict[int, dict[int, str]] = {}
 
     def tick(self, tick: Tick) -> bytes:
         """The frame of one tick."""
-        return frame(f"{self._body(tick)}}}".encode("ascii"))
+        return self._written(tick, "}")
 
     def snapshot(self, tick: Tick) -> bytes:
         """The frame of the cached tick that is sent at subscribe."""
-        return frame(f'{self._body(tick)},"snapshot":true}}'.encode("ascii"))
+        return self._written(tick, ',"snapshot":true}')
 
-    def _body(self, tick: Tick) -> str:
-        symbol, digits, bid, ask, timestamp_ms, received_ms, seq = tick
-        return (
-            f'{self._head(symbol)}"bid":{self._price(bid, digits)},'
-            f'"ask":{self._price(ask, digits)},"spread":{self._price(ask - bid, digits)},'
-            f'"timestamp":{timestamp_ms},"seq":{seq},"receivedAt":{received_ms}'
-        )
+    def late(self, tick: Tick, conflated: int) -> bytes:
+        """The frame of a tick that replaces ``conflated`` earlier ones for a slow client."""
+        return self._written(tick, f',"conflated":{conflated}}}')
 
-    def _head(self, symbol: Symbol) -> str:
+    def _written(self, tick: Tick, tail: str) -> bytes:
+        symbol, bid, ask = tick.symbol, tick.bid, tick.ask
         known = self._heads.get(symbol.symbol_id)
         if known is None or known[0] is not symbol:
-            # A name comes from outside: as JSON, in ASCII, whatever is in it.
-            name = dumps(symbol.name)
-            head = f'{{"type":"tick","symbol":{name},"symbolId":{symbol.symbol_id},'
-            known = self._heads[symbol.symbol_id] = (symbol, head)
-        return known[1]
+            known = self._head(symbol)
+        digits = tick.digits
+        texts = self._texts.get(digits)
+        if texts is None:
+            texts = self._texts[digits] = {}
+        spread = ask - bid
+        payload = (
+            f"{known[1]}{texts.get(bid) or self._text(bid, digits)}"
+            f',"ask":{texts.get(ask) or self._text(ask, digits)}'
+            f',"spread":{texts.get(spread) or self._text(spread, digits)}'
+            f',"timestamp":{tick.timestamp_ms},"seq":{tick.seq},"receivedAt":{tick.received_ms}'
+            f"{tail}"
+        ).encode("ascii")
+        size = len(payload)
+        return (_HEADERS[size] if size < _SHORT else header(size)) + payload
 
-    def _price(self, points: int, digits: int) -> str:
-        text = self._texts.get((points, digits))
-        if text is None:
-            if len(self._texts) >= _MEMO_SIZE:
-                self._texts.clear()
-            text = self._texts[points, digits] = price_text(points, digits)
+    def _head(self, symbol: Symbol) -> tuple[Symbol, str]:
+        # A name comes from outside: as JSON, in ASCII, whatever is in it.
+        name = dumps(symbol.name)
+        head = f'{{"type":"tick","symbol":{name},"symbolId":{symbol.symbol_id},"bid":'
+        known = self._heads[symbol.symbol_id] = (symbol, head)
+        return known
+
+    def _text(self, points: int, digits: int) -> str:
+        texts = self._texts[digits]
+        if len(texts) >= _MEMO_SIZE:
+            texts.clear()
+        text = texts[points] = price_text(points, digits)
         return text

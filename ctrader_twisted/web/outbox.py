@@ -1,28 +1,52 @@
 """One client's way out: send now, park and keep only the newest prices, or show out.
 
-While the socket takes bytes they go straight through. When Twisted's buffer is full the client is
-parked: ticks are no longer written for it at all (on waking it gets the newest of each symbol that
-changed), and what must be delivered waits in a queue with a bound. A parked client therefore costs
-nothing per tick and can never grow beyond its bound.
+Why it looks like this
+----------------------
+``transport.write`` of Twisted does not write: it remembers, asks the reactor to be told when the
+socket is writable, and writes a turn later. That is two system calls and a turn more than the
+``send`` that would nearly always have succeeded at once. So on plain TCP an outbox calls the
+socket's own ``send``, and comes to Twisted only with what the kernel did not take.
+
+Two rules keep that safe:
+
+* **One gate.** Every byte for the client passes here: ticks, replies, and all that Autobahn itself
+  has to say (`web/gate`). So either Twisted's buffer is empty and we send, or something waits
+  there and nothing overtakes it.
+* **Parked or ready, never both.** A client that the kernel did not take everything from is parked.
+  Twisted gets the rest, and us as its pull producer: it calls `resumeProducing` when the rest is
+  out. Until then no tick is written, joined or kept for this client; on waking it gets, in order,
+  what had to be delivered meanwhile (statuses, replies: a queue with a bound), and then the newest
+  tick of each symbol that changed. A parked client costs nothing per tick.
+
+A TLS transport cannot be bypassed (it has a ``socket`` attribute too, and bytes sent there would be
+plain text in the middle of the TLS stream), so there we write as everybody does, and are parked
+and woken as a push producer.
 """
 
 from __future__ import annotations
 
 import fcntl
+import socket
 import struct
 import termios
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPullProducer, IPushProducer, ISSLTransport
 from zope.interface import implementer
 
 from ctrader_twisted.accounts import Group
-from ctrader_twisted.web.fanout import Fanout
+from ctrader_twisted.web.fanout import NOTHING_SEEN, Fanout
+
+# Linux: how much may wait unsent in the kernel before a socket counts as full. Small, so that
+# "sent" means on the wire, and a slow client gets newer prices rather than a longer queue.
+_NOTSENT_LOWAT = 25
+_NOTSENT_BYTES = 16_384
 
 
-@implementer(IPushProducer)
+@implementer(IPushProducer, IPullProducer)
 class Outbox:
     """A Consumer of the account's demand, and the producer of one client's transport."""
 
@@ -43,25 +67,47 @@ class Outbox:
         self._queued = 0
         self._group: Group | None = None
         self._parked_at: int | None = None
+        self._seen = NOTHING_SEEN
         self._shut = False
+        self._arming = False
+        self._is_full = False
         self._progress: object = None
         self._stalled_since: float | None = None
         self.sent_at = 0.0
+        self._is_direct = not ISSLTransport.providedBy(transport) and hasattr(transport, "socket")
+        # The HTTP channel that this socket began as is still the transport's producer.
+        transport.unregisterProducer()
+        if self._is_direct:
+            self._send: Callable[[bytes], int] = transport.socket.send
+            _prefer_fresh(transport.socket)
+        else:
+            self._send = self._buffer
+            transport.registerProducer(self, True)
 
     # -- what goes out
 
     def send(self, frame: bytes, now: float) -> None:
         """A message that must be delivered, in order."""
+        self.sent_at = now
+        self.write(frame)
+
+    def write(self, some: bytes) -> None:
+        """The gate: any bytes for this client, in order."""
         if self._shut:
-            return
-        if self._parked_at is None:
-            self.sent_at = now
-            self._transport.write(frame)
-            return
-        self._queue.append(frame)
-        self._queued += len(frame)
-        if self._queued > self._limit:
-            self._too_slow(f"more than {self._limit} bytes were waiting")
+            # Nothing but the close frame comes after `shut`; it goes behind what Twisted holds.
+            self._transport.write(some)
+        elif self._parked_at is not None:
+            self._queue.append(some)
+            self._queued += len(some)
+            if self._queued > self._limit:
+                self._too_slow(f"more than {self._limit} bytes were waiting")
+        else:
+            try:
+                taken = self._send(some)
+            except OSError:
+                taken = 0
+            if taken != len(some):
+                self.park(some[taken:])
 
     def flush(self) -> None:
         """What the group has pending leaves now, so that a reply keeps its place among ticks."""
@@ -76,45 +122,52 @@ class Outbox:
                 self._fanout.flush_group(one)
         if old is not None:
             old.ready.pop(self, None)
-        if group is not None and self._parked_at is None and not self._shut:
-            group.ready[self] = self._transport.write
+        self._get_ready()
 
     def idle_since(self) -> float:
         """When something last went out."""
         return self.sent_at if self._group is None else max(self.sent_at, self._group.sent_at)
 
-    # -- the transport's flow control
+    # -- parked
+
+    def park(self, rest: bytes) -> None:
+        """The kernel took not all: Twisted gets the rest, and wakes us when it is out."""
+        if self._shut or self._parked_at is not None:
+            self._transport.write(rest)
+            return
+        self._mark_parked()
+        self._transport.write(rest)
+        if self._is_direct:
+            # Registering calls resumeProducing at once; there is nothing to resume yet.
+            self._arming = True
+            self._transport.registerProducer(self, False)
+            self._arming = False
 
     def pauseProducing(self) -> None:
-        """The socket is full: park."""
-        if self._parked_at is None:
-            self._parked_at = self._fanout.serial
-            self._progress, self._stalled_since = None, None
-            if self._group is not None:
-                self._group.ready.pop(self, None)
+        """TLS: the transport's buffer is full."""
+        self._is_full = True
+        if self._parked_at is None and not self._shut:
+            self._mark_parked()
 
     def resumeProducing(self) -> None:
-        """The socket has drained: first what waited, then the newest prices."""
-        since, self._parked_at = self._parked_at, None
-        if since is None or self._shut:
+        """All is out: what waited comes first, then the newest prices."""
+        if self._arming or self._shut or self._parked_at is None:
             return
-        while self._queue and not self._is_parked():
+        while self._queue:
             frame = self._queue.popleft()
             self._queued -= len(frame)
-            self._transport.write(frame)
-        if self._is_parked():
-            # Full again: prices are still owed from where they stopped.
-            self._parked_at = since
-            return
+            if not self._pass(frame):
+                return
         if self._group is not None:
-            self.flush()
-            self._group.ready[self] = self._transport.write
-            frames = self._fanout.newest(self._group.keys, since)
-            if frames:
-                self._transport.write(frames)
-
-    def _is_parked(self) -> bool:
-        return self._parked_at is not None
+            self._fanout.flush_group(self._group)
+            missed = self._fanout.newest(self._group.keys, self._parked_at, self._seen)
+            self._mark_parked()
+            if missed and not self._pass(missed):
+                return
+        self._parked_at, self._seen = None, NOTHING_SEEN
+        if self._is_direct:
+            self._transport.unregisterProducer()
+        self._get_ready()
 
     def stopProducing(self) -> None:
         """The transport is gone."""
@@ -123,12 +176,16 @@ class Outbox:
     # -- the end
 
     def shut(self) -> None:
-        """Nothing goes out any more, and nothing is kept."""
+        """Nothing goes out any more but a close frame, and nothing is kept."""
+        if self._shut:
+            return
         self._shut = True
         self._queue.clear()
         self._queued = 0
         if self._group is not None:
             self._group.ready.pop(self, None)
+        # A transport with a producer never finishes closing.
+        self._transport.unregisterProducer()
 
     def is_stalled(self, now: float, age_s: float) -> bool:
         """True when the client is parked and its socket has taken nothing for ``age_s``."""
@@ -139,6 +196,38 @@ class Outbox:
             self._progress, self._stalled_since = progress, now
         return now - self._stalled_since >= age_s
 
+    # -- inside
+
+    def _get_ready(self) -> None:
+        if self._group is not None and self._parked_at is None and not self._shut:
+            self._group.ready[self] = self._send
+
+    def _mark_parked(self) -> None:
+        self._parked_at = self._fanout.serial
+        self._progress, self._stalled_since = None, None
+        if self._group is not None:
+            self._group.ready.pop(self, None)
+            self._seen = self._fanout.seen(self._group)
+
+    def _pass(self, some: bytes) -> bool:
+        """While waking: True when the socket took all of it."""
+        if not self._is_direct:
+            self._is_full = False
+            self._transport.write(some)
+            return not self._is_full
+        try:
+            taken = self._send(some)
+        except OSError:
+            taken = 0
+        if taken != len(some):
+            self._transport.write(some[taken:])
+            return False
+        return True
+
+    def _buffer(self, some: bytes) -> int:
+        self._transport.write(some)
+        return len(some)
+
     def _unsent(self) -> object:
         """What the kernel still has to send: changes as long as the client reads at all."""
         try:
@@ -146,3 +235,10 @@ class Outbox:
         except (OSError, AttributeError, ValueError):
             return None
         return struct.unpack("i", raw)
+
+
+def _prefer_fresh(sock: socket.socket) -> None:
+    """Small writes leave at once, and little waits unsent. (A unix socket has neither option.)"""
+    with suppress(OSError):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, _NOTSENT_LOWAT, _NOTSENT_BYTES)

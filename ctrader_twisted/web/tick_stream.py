@@ -18,11 +18,10 @@ sending nonsense is shown out with 1008. Each request may carry an `id`, which i
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeVar
 
 import msgspec
-from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.twisted.websocket import WebSocketServerFactory
 from msgspec import UNSET
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -36,6 +35,7 @@ from ctrader_twisted.errors import ClientRequestError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import SLOW, Audience
+from ctrader_twisted.web.gate import GatedProtocol, check, settled
 from ctrader_twisted.web.outbox import Outbox
 
 POLICY = 1008
@@ -51,32 +51,25 @@ _header = msgspec.json.Decoder(contract.Header)
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
-class TickStreamProtocol(WebSocketServerProtocol):
+class TickStreamProtocol(GatedProtocol):
     """One client."""
 
     factory: TickStreamFactory
     # Not `log`: Autobahn has an attribute of that name, and logs every frame to it.
     logger = Logger()
-    outbox: Outbox
     is_in = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._gone: list[Deferred[object]] = []
 
     # -- the connection's life (Autobahn calls these)
 
     def onOpen(self) -> None:
         """The handshake is through."""
-        transport: Any = self.transport
-        # Autobahn reads its own option before it is set, so it never applies it. (A unix socket
-        # has no such thing.)
-        with suppress(AttributeError, OSError):
-            transport.setTcpNoDelay(True)
         now = self.factory.clock.seconds()
         self._rate = Bucket(self.factory.messages_per_s, now, 2 * self.factory.messages_per_s)
         self._patience = Bucket(FORGIVEN_PER_S, now, FORGIVEN)
-        self._gone: list[Deferred[object]] = []
-        self.outbox = self.factory.audience.outbox(transport, self._too_slow)
-        # The HTTP channel that this socket began as is still the transport's producer.
-        transport.unregisterProducer()
-        transport.registerProducer(self.outbox, True)
         self.is_in = self.factory.audience.enter(self)
         if not self.is_in:
             self.close(OVERLOADED, "there is no room for another client")
@@ -99,10 +92,10 @@ class TickStreamProtocol(WebSocketServerProtocol):
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is over, however it ended."""
-        self._leave()
-        for gone in getattr(self, "_gone", ()):
-            if not gone.called:
-                gone.callback(None)
+        self.leave()
+        gone, self._gone = self._gone, []
+        for each in gone:
+            each.callback(None)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The socket is gone; sometimes Autobahn has said goodbye before and says nothing now."""
@@ -112,8 +105,7 @@ class TickStreamProtocol(WebSocketServerProtocol):
     # -- what the audience may do (Client)
 
     def close(self, code: int, reason: str) -> None:
-        """Close with a code. Nothing follows a close frame."""
-        self._leave()
+        """Close with a code."""
         # Autobahn's sendClose refuses the codes below 3000 that the RFC reserves for servers.
         self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:123], isReply=False)
 
@@ -249,16 +241,18 @@ class TickStreamProtocol(WebSocketServerProtocol):
         self.outbox.flush()
         self.outbox.send(frames.message(outgoing), self.factory.clock.seconds())
 
-    def _too_slow(self, reason: str) -> None:
+    def too_slow(self, reason: str) -> None:
+        """The outbox gives up on this client."""
         self.factory.metrics.count("clients_closed_slow")
         self.close(SLOW, reason)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Out of every list: the account's wants, the audience, the groups of the fan-out."""
         if self.is_in:
             self.is_in = False
             self.factory.account.leave(self.outbox)
             self.factory.audience.leave(self)
-            self.outbox.shut()
+        super().leave()
 
 
 def _read(payload: bytes, kind: type[StructT]) -> StructT:
@@ -297,8 +291,6 @@ _REQUESTS: dict[str, Callable[[TickStreamProtocol, bytes, Any], None]] = {
 class TickStreamFactory(WebSocketServerFactory):
     """Makes the protocol of each client, with every limit of Autobahn set."""
 
-    protocol = TickStreamProtocol  # type: ignore[assignment]
-
     def __init__(
         self,
         *,
@@ -332,3 +324,9 @@ class TickStreamFactory(WebSocketServerFactory):
             autoPingTimeout=ping_timeout_s,
             autoPingSize=12,
         )
+        self.protocol = settled(self, TickStreamProtocol)
+        check(self.protocol)
+
+    def outbox(self, connection: TickStreamProtocol) -> Outbox:
+        """A way out for a new connection."""
+        return self.audience.outbox(connection.transport, connection.too_slow)

@@ -1,0 +1,82 @@
+"""Autobahn's server protocol with one gate for every byte, and two of its defects worked around.
+
+The gate: Autobahn writes everything (handshake, replies, pongs, close frames) through `sendData`
+and nothing else, and says goodbye, whichever side began, through `sendCloseFrame`. So these two
+overrides are enough to send ticks past it, safely.
+
+The defects (Autobahn 26.10; `check` tells when one of them is gone, or has moved):
+
+* Options are copied from the factory to every new connection, and the whole list of them is
+  pretty-printed for a debug line that nobody sees: two thirds of what a handshake costs. As
+  attributes of the class there is nothing left to copy, or to print.
+* ``tcpNoDelay`` is read before it is copied, and the error swallowed, so it is never applied. The
+  `Outbox` sets the socket's option itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.web.outbox import Outbox
+
+
+class GatedFactory(Protocol):
+    """Who makes gated connections, and their ways out."""
+
+    def outbox(self, connection: Any) -> Outbox:
+        """A way out for a new connection, which has its transport already."""
+
+
+class GatedProtocol(WebSocketServerProtocol):
+    """A WebSocket connection whose bytes all pass its `Outbox`."""
+
+    factory: GatedFactory
+    outbox: Outbox
+
+    def connectionMade(self) -> None:
+        """The socket is ours: from now on nobody else writes to it."""
+        self.outbox = self.factory.outbox(self)
+        super().connectionMade()
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """The gate. (Chopping and syncing are for Autobahn's own test suite.)"""
+        self.outbox.write(data)
+
+    def sendCloseFrame(
+        self, code: int | None = None, reasonUtf8: bytes | None = None, isReply: bool = False
+    ) -> None:
+        """No data may follow a close frame: leave first."""
+        self.leave()
+        super().sendCloseFrame(code, reasonUtf8, isReply)
+
+    def leave(self) -> None:
+        """Out of every list; nothing but a close frame goes out from now on."""
+        self.outbox.shut()
+
+
+def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> type[GatedProtocol]:
+    """``protocol`` with the factory's options as attributes of the class."""
+    options: dict[str, Any] = {"CONFIG_ATTRS": []}
+    for name in protocol.CONFIG_ATTRS:
+        value = getattr(factory, name)
+        # A function as a class attribute would become a method.
+        options[name] = staticmethod(value) if callable(value) else value
+    return type(protocol.__name__, (protocol,), options)
+
+
+def check(protocol: type[GatedProtocol]) -> None:
+    """Refuse to start with an Autobahn that is not built as we believe.
+
+    Raises ConfigurationError; better at start than as frames that cut into each other.
+    """
+    for name in ("sendData", "sendCloseFrame", "_connectionMade", "CONFIG_ATTRS"):
+        if not hasattr(WebSocketServerProtocol, name):
+            raise ConfigurationError(
+                f"this version of Autobahn has no {name}: install one that ctrader-twisted allows"
+            )
+    missing = [n for n in WebSocketServerProtocol.CONFIG_ATTRS if not hasattr(protocol, n)]
+    if missing:
+        raise ConfigurationError(f"Autobahn options are not settled: {', '.join(missing)}")
