@@ -8,6 +8,7 @@ question is asked again after every change: *what is missing now?*
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -71,23 +72,12 @@ class Pursuit:
 
     def pursue(self) -> None:
         """Ask for what is missing now. Call it after every change of what is wanted or had."""
-        if self._ended or self._pause is not None:
-            return
-        while self._room and self._halves:
-            self._request(self._halves.pop())
-        if not self._room:
-            return
-        # Halves that wait for room are still on their way.
-        waiting = {symbol_id for half in self._halves for symbol_id in half}
-        todo = [
-            symbol_id
-            for symbol_id in self._missing()
-            if not (symbol_id in self.busy or symbol_id in self.given_up or symbol_id in waiting)
-        ]
-        for start in range(0, len(todo), self._batch):
-            if not self._room:
+        # Looked at anew for each batch: an answer that comes at once changes what is missing.
+        while self._room and not self._ended and self._pause is None:
+            ids = self._halves.pop() if self._halves else self._next_batch()
+            if not ids:
                 return
-            self._request(todo[start : start + self._batch])
+            self._request(ids)
 
     def forgive(self, symbol_id: int) -> None:
         """Somebody asks again for an id that was refused: so shall we."""
@@ -99,6 +89,14 @@ class Pursuit:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
+
+    def _next_batch(self) -> list[int]:
+        asked = (
+            symbol_id
+            for symbol_id in self._missing()
+            if symbol_id not in self.busy and symbol_id not in self.given_up
+        )
+        return list(islice(asked, self._batch))
 
     def _request(self, ids: list[int]) -> None:
         self._room -= 1
@@ -122,8 +120,9 @@ class Pursuit:
     def _not_reached(self, failure: Failure, ids: list[int]) -> None:
         error = failure.value
         if isinstance(error, ConnectionEnded):
-            return
-        if not isinstance(error, VenueRefusal):
+            # So is the life of the session; whatever is asked now fails at once.
+            self.end()
+        elif not isinstance(error, VenueRefusal):
             self._wait(f"{error}", None)
         elif is_not_authorised(error):
             self._not_authorised(error)
@@ -146,14 +145,20 @@ class Pursuit:
         self._refused(ids[0], error)
 
     def _wait(self, reason: str, at_least_s: float | None) -> None:
-        """Not now: pause, longer each time in a row."""
-        delay_s = max(self._delay_s, at_least_s or 0.0)
+        """Not now: pause, longer each time in a row. All that is refused during a pause is one
+        time.
+        """
+        advice_s = at_least_s or 0.0
+        if self._pause is not None:
+            if self._pause.getTime() < self._clock.seconds() + advice_s:
+                self._pause.reset(advice_s)
+            return
+        delay_s = max(self._delay_s, advice_s)
         self._delay_s = min(self._delay_s * 2, RETRY_MAX_S)
         self.log.warn(
             "{name}: {reason}; again in {delay:g} s", name=self._name, reason=reason, delay=delay_s
         )
-        if self._pause is None:
-            self._pause = self._clock.callLater(delay_s, self._resume)
+        self._pause = self._clock.callLater(delay_s, self._resume)
 
     def _resume(self) -> None:
         self._pause = None
