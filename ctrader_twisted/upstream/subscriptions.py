@@ -64,6 +64,7 @@ class Subscriptions:
         self.confirmed: set[int] = set(left_over)
         self._renew: set[int] = set(left_over)
         self._described: set[int] = set()
+        self._ended = False
         pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
         self._describe = pursuit(
             "symbol details",
@@ -73,7 +74,7 @@ class Subscriptions:
             refused,
         )
         self._subscribe = pursuit(
-            "subscribe", self._to_subscribe, self._ask_subscribe, self.confirmed.update, refused
+            "subscribe", self._to_subscribe, self._ask_subscribe, self._started, refused
         )
         self._unsubscribe = pursuit(
             "unsubscribe", self._to_unsubscribe, self._ask_unsubscribe, self._stopped, self._was_not
@@ -90,6 +91,10 @@ class Subscriptions:
         """True when prices of this symbol are ours: confirmed, or asked for."""
         return symbol_id in self.confirmed or symbol_id in self._subscribe.busy
 
+    def may_be_subscribed(self) -> set[int]:
+        """What the venue may be sending: confirmed, or asked for and not yet answered."""
+        return self.confirmed | self._subscribe.busy
+
     def refusal(self, symbol_id: int) -> VenueRefusal | None:
         """Why the venue does not send this symbol, if it refused."""
         return self._subscribe.given_up.get(symbol_id) or self._describe.given_up.get(symbol_id)
@@ -105,7 +110,8 @@ class Subscriptions:
         self._describe.pursue()
 
     def end(self) -> None:
-        """The life of the session is over."""
+        """The life of the session is over; late answers change nothing."""
+        self._ended = True
         for pursuit in (self._describe, self._subscribe, self._unsubscribe):
             pursuit.end()
 
@@ -129,7 +135,13 @@ class Subscriptions:
         answer = self._session.ask(request, api_pb2.ProtoOASymbolByIdRes, Lane.READ)
 
         def known(message: api_pb2.ProtoOASymbolByIdRes) -> None:
-            self._tell_described(translate.symbol_details(message))
+            if self._ended:
+                return
+            details = translate.symbol_details(message)
+            self._tell_described(details)
+            if not {symbol.symbol_id for symbol in details}.issuperset(ids):
+                # Found by halving, like every symbol that spoils a list.
+                raise VenueRefusal("SYMBOL_NOT_FOUND", "the venue does not describe this symbol")
 
         return answer.addCallback(known)
 
@@ -140,6 +152,11 @@ class Subscriptions:
     def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.unsubscribe_spots(self._session.account_id, ids)
         return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
+
+    def _started(self, symbol_ids: Collection[int]) -> None:
+        self.confirmed.update(symbol_ids)
+        # Meanwhile nobody may want it any more.
+        self._unsubscribe.pursue()
 
     def _stopped(self, symbol_ids: Collection[int]) -> None:
         self.confirmed.difference_update(symbol_ids)
