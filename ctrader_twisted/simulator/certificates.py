@@ -26,6 +26,10 @@ Kind = Literal["good", "expired", "wrong-host", "self-signed"]
 
 ALWAYS_NAMED = ("localhost", "127.0.0.1", "::1")
 _WRONG_HOST = "elsewhere.invalid"
+_AUTHORITY, _SERVER = (
+    x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    for name in ("ctrader-simulator throw-away authority", "ctrader-simulator")
+)
 _LIFE = timedelta(days=365)
 _HOUR = timedelta(hours=1)
 
@@ -66,37 +70,14 @@ def make_identity(
     """
     now = now or datetime.now(UTC)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca_name, name = _name("ctrader-simulator throw-away authority"), _name("ctrader-simulator")
-    ca = (
-        _builder(ca_name, ca_name, ca_key, now)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(
-            x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False
-        )
-        .sign(ca_key, hashes.SHA256())
-    )
     start = now - _LIFE - 2 * _HOUR if kind == "expired" else now
     named = (_WRONG_HOST,) if kind == "wrong-host" else (*ALWAYS_NAMED, *host_names)
     alone = kind == "self-signed"
-    signing_key = key if alone else ca_key
-    certificate = (
-        _builder(name, name if alone else ca_name, key, start)
-        .add_extension(_alternative_names(named), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        # Strict clients (Python 3.13's default context is one) look for whose key signed it.
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
-            critical=False,
-        )
-        .sign(signing_key, hashes.SHA256())
-    )
+    issuer, signing_key = (_SERVER, key) if alone else (_AUTHORITY, ca_key)
     pem = serialization.Encoding.PEM
     return Identity(
-        ca_pem=ca.public_bytes(pem),
-        certificate_pem=certificate.public_bytes(pem),
+        ca_pem=_authority(ca_key, now).public_bytes(pem),
+        certificate_pem=_server(key, issuer, signing_key, named, start).public_bytes(pem),
         key_pem=key.private_bytes(
             pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ),
@@ -159,8 +140,36 @@ def _read(path: str) -> bytes:
         raise ConfigurationError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+def _authority(key: ec.EllipticCurvePrivateKey, start: datetime) -> x509.Certificate:
+    return (
+        _builder(_AUTHORITY, _AUTHORITY, key, start)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _server(
+    key: ec.EllipticCurvePrivateKey,
+    issuer: x509.Name,
+    signing_key: ec.EllipticCurvePrivateKey,
+    names: Sequence[str],
+    start: datetime,
+) -> x509.Certificate:
+    return (
+        _builder(_SERVER, issuer, key, start)
+        .add_extension(_alternative_names(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        # Strict clients (Python 3.13's default context is one) look for whose key signed it.
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            critical=False,
+        )
+        .sign(signing_key, hashes.SHA256())
+    )
 
 
 def _builder(
