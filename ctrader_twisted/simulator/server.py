@@ -111,7 +111,7 @@ class VenueConnection(Int32StringReceiver):
     def stall(self, stalled: bool) -> None:
         """Half-open: read nothing, write nothing, close nothing; or wake up again."""
         transport: Any = self.transport
-        if self._lost or stalled == self.stalled:
+        if self._lost or self._closed or stalled == self.stalled:
             return
         self.stalled = stalled
         if stalled:
