@@ -8,7 +8,6 @@ from typing import Literal
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.simulator.accounts import Account, Grants
@@ -20,8 +19,6 @@ from ctrader_twisted.simulator.prices import Walk
 from ctrader_twisted.simulator.rules import Rules
 from ctrader_twisted.simulator.server import VenueConnection
 from ctrader_twisted.simulator.symbols import instruments
-
-log = Logger()
 
 
 class Venue:
