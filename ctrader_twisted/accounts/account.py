@@ -40,14 +40,13 @@ class Account:
         account_id: int,
         access_token: Callable[[], str],
         clock: IReactorTime,
-        now_ms: Callable[[], int],
         metrics: Metrics,
         listener: AccountListener,
         run_id: str,
         batch: int,
         grace_s: float,
     ) -> None:
-        """``access_token`` gives the stored token, ``now_ms`` the time of day; ``batch`` ids go
+        """``access_token`` gives the stored token; ``batch`` ids go
         into one request; a symbol that nobody wants any more is kept for ``grace_s``.
         """
         self.account_id = account_id
@@ -60,7 +59,6 @@ class Account:
             account_id=account_id,
             access_token=access_token,
             clock=clock,
-            now_ms=now_ms,
             metrics=metrics,
             wanted=self._wanted,
             announce=listener.announce,

@@ -55,7 +55,6 @@ class Feed:
         account_id: int,
         access_token: Callable[[], str],
         clock: IReactorTime,
-        now_ms: Callable[[], int],
         metrics: Metrics,
         wanted: Callable[[], Collection[str]],
         announce: Callable[[AccountState], None],
@@ -74,7 +73,6 @@ class Feed:
         self.subscriptions: Subscriptions | None = None
         self._account_id = account_id
         self._clock = clock
-        self._now_ms = now_ms
         self._metrics = metrics
         self._wanted = wanted
         self._announce = announce
@@ -147,13 +145,11 @@ class Feed:
     def spot(self, update: SpotUpdate) -> None:
         """A price: the hot path. Plain calls from here to the socket."""
         self._metrics.ticks_in += 1
-        symbol = self._catalogue.by_id(update.symbol_id) if self._catalogue else None
-        if symbol is None or self.subscriptions is None:
+        subscriptions = self.subscriptions
+        if subscriptions is None or not subscriptions.is_expected(update.symbol_id):
+            # A late event after an unsubscription, or of a symbol that we never asked for.
             return
-        if not self.subscriptions.is_expected(update.symbol_id):
-            # A late event after an unsubscription.
-            return
-        tick = self._ticks.update(symbol, update)
+        tick = self._ticks.update(update)
         if tick is not None:
             self._tick(tick)
 
@@ -206,7 +202,7 @@ class Feed:
             if symbol is not None:
                 self._ticks.know(symbol, known)
                 # A price may have come before its digits, and waited for them.
-                tick = self._ticks.catch_up(known.symbol_id, self._now_ms())
+                tick = self._ticks.catch_up(known.symbol_id)
                 if tick is not None:
                     self._tick(tick)
 

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
+
+from msgspec import Struct
 
 
-class SpotUpdate(NamedTuple):
-    """One push of the venue (ProtoOASpotEvent); an absent side is unchanged.
+class SpotUpdate(Struct, frozen=True, gc=False):
+    """One push of the venue (ProtoOASpotEvent); an absent side is unchanged, and 0 here.
 
-    ``bid``, ``ask`` in points; ``timestamp_ms`` the venue's time, if it said one; ``received_ms``
-    when our socket read it. Both times in ms since the epoch.
+    ``bid``, ``ask`` in points; ``timestamp_ms`` the venue's time (0: it said none);
+    ``received_ms`` when our socket read it. Both times in ms since the epoch.
     """
 
     symbol_id: int
-    bid: int | None
-    ask: int | None
-    timestamp_ms: int | None
+    bid: int
+    ask: int
+    timestamp_ms: int
     received_ms: int
 
 
@@ -53,7 +54,7 @@ class SymbolDetails:
     pip_position: int
 
 
-class Tick(NamedTuple):
+class Tick(Struct, frozen=True, gc=False):
     """A whole price: both sides known, in points rounded to the symbol's digits.
 
     ``seq`` rises by one for each tick of the symbol within one epoch.

@@ -8,19 +8,30 @@ is called at every outage, so that nothing from before is ever laid beside somet
 from __future__ import annotations
 
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Tick
-from ctrader_twisted.market.units import round_points
+from ctrader_twisted.market.units import POINT_DIGITS, round_points
 
 
 class _Quote:
-    """The running state of one symbol."""
+    """The running state of one symbol. A side of 0 is not known."""
 
-    __slots__ = ("ask", "bid", "details", "seq", "symbol", "tick")
+    __slots__ = (
+        "ask",
+        "bid",
+        "digits",
+        "is_round",
+        "received_ms",
+        "seq",
+        "symbol",
+        "tick",
+        "time_ms",
+    )
 
-    def __init__(self, symbol: Symbol) -> None:
-        self.symbol = symbol
-        self.details: SymbolDetails | None = None
-        self.bid: int | None = None
-        self.ask: int | None = None
+    def __init__(self) -> None:
+        self.symbol: Symbol | None = None
+        self.digits = 0
+        self.is_round = True
+        self.bid = self.ask = 0
+        self.time_ms = self.received_ms = 0
         self.seq = 0
         self.tick: Tick | None = None
 
@@ -33,37 +44,28 @@ class Ticks:
 
     def know(self, symbol: Symbol, details: SymbolDetails) -> None:
         """From now on ticks of ``symbol`` can be told, rounded to ``details.digits``."""
-        quote = self._quotes.get(symbol.symbol_id)
-        if quote is None:
-            quote = self._quotes[symbol.symbol_id] = _Quote(symbol)
+        quote = self._quotes.setdefault(symbol.symbol_id, _Quote())
         quote.symbol = symbol
-        quote.details = details
+        quote.digits = details.digits
+        quote.is_round = details.digits >= POINT_DIGITS
 
-    def is_known(self, symbol_id: int) -> bool:
-        """True when the symbol's digits are known."""
-        quote = self._quotes.get(symbol_id)
-        return quote is not None and quote.details is not None
-
-    def update(self, symbol: Symbol, spot: SpotUpdate) -> Tick | None:
-        """The tick that ``spot`` completes; None while a side or the digits are unknown.
-
-        A side of zero is no price (the venue has none yet) and counts as absent.
-        """
+    def update(self, spot: SpotUpdate) -> Tick | None:
+        """The tick that ``spot`` completes; None while a side or the digits are unknown."""
         quote = self._quotes.get(spot.symbol_id)
         if quote is None:
-            quote = self._quotes[spot.symbol_id] = _Quote(symbol)
+            quote = self._quotes[spot.symbol_id] = _Quote()
         if spot.bid:
             quote.bid = spot.bid
         if spot.ask:
             quote.ask = spot.ask
-        return self._complete(quote, spot.timestamp_ms, spot.received_ms)
+        quote.received_ms = spot.received_ms
+        quote.time_ms = spot.timestamp_ms or spot.received_ms
+        return _complete(quote)
 
-    def catch_up(self, symbol_id: int, now_ms: int) -> Tick | None:
+    def catch_up(self, symbol_id: int) -> Tick | None:
         """The tick that was held back only because the digits were not known yet, if any."""
         quote = self._quotes.get(symbol_id)
-        if quote is None or quote.tick is not None:
-            return None
-        return self._complete(quote, None, now_ms)
+        return None if quote is None or quote.tick is not None else _complete(quote)
 
     def last(self, symbol_id: int) -> Tick | None:
         """The newest tick of this life of the session; None when there was none."""
@@ -74,24 +76,20 @@ class Ticks:
         """The venue stopped sending this symbol: what is known of its price is no longer true."""
         quote = self._quotes.get(symbol_id)
         if quote is not None:
-            quote.bid = quote.ask = quote.tick = None
+            quote.bid = quote.ask = 0
+            quote.tick = None
 
     def forget(self) -> None:
         """An outage: prices, digits and sequence numbers all begin again."""
         self._quotes.clear()
 
-    def _complete(self, quote: _Quote, timestamp_ms: int | None, received_ms: int) -> Tick | None:
-        details = quote.details
-        if quote.bid is None or quote.ask is None or details is None:
-            return None
-        quote.seq += 1
-        quote.tick = Tick(
-            quote.symbol,
-            details.digits,
-            round_points(quote.bid, details.digits),
-            round_points(quote.ask, details.digits),
-            received_ms if timestamp_ms is None else timestamp_ms,
-            received_ms,
-            quote.seq,
-        )
-        return quote.tick
+
+def _complete(quote: _Quote) -> Tick | None:
+    symbol, digits, bid, ask = quote.symbol, quote.digits, quote.bid, quote.ask
+    if symbol is None or not bid or not ask:
+        return None
+    if not quote.is_round:
+        bid, ask = round_points(bid, digits), round_points(ask, digits)
+    quote.seq = seq = quote.seq + 1
+    tick = quote.tick = Tick(symbol, digits, bid, ask, quote.time_ms, quote.received_ms, seq)
+    return tick

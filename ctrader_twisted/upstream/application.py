@@ -107,11 +107,6 @@ class Application:
         requests = self._requests
         if message is None or requests is None:
             return
-        if isinstance(message, api_pb2.ProtoOASpotEvent):
-            session = self._sessions.get(message.ctidTraderAccountId)
-            if session is not None:
-                session.received(message, received_ms)
-            return
         if has_unknown_fields(message):
             self._metrics.count("unknown_fields", type(message).__name__)
         answered = requests.settle(envelope)
@@ -125,6 +120,12 @@ class Application:
                 session.received(message, received_ms)
         elif not answered:
             self._unasked(message)
+
+    def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
+        """A price, for the account that it belongs to."""
+        session = self._sessions.get(event.ctidTraderAccountId)
+        if session is not None:
+            session.spot(event, received_ms)
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection is over: everything that waits on it ends now."""

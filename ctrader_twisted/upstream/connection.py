@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import NEEDS_A_PERSON, VenueRefusal
 from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.tls import (
     InThread,
@@ -63,6 +64,9 @@ class ConnectionListener(Protocol):
 
     def received(self, envelope: Envelope, received_ms: int) -> None:
         """A message arrived."""
+
+    def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
+        """A price arrived. Called for every one, past everybody in between."""
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection, or the attempt, is over; ``reason`` says why in plain words."""
@@ -122,6 +126,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         self.link = OpenApiProtocol(
             clock=self._clock,
             listener=self,
+            spot=self._listener.spot,
             metrics=self._metrics,
             now_ms=self._now_ms,
             heartbeat_s=self._policy.heartbeat_s,

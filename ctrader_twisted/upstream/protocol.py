@@ -27,10 +27,20 @@ from zope.interface import implementer
 
 from ctrader_twisted.errors import ProtocolError
 from ctrader_twisted.metrics import Metrics
-from ctrader_twisted.pb import common_pb2
-from ctrader_twisted.wire.codec import HEARTBEAT, Envelope, decode, encode
+from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.wire.codec import (
+    HEARTBEAT,
+    SPOT_FRAME,
+    Envelope,
+    decode,
+    decode_spot,
+    encode,
+)
 
 SILENT_LOOKS = 4
+
+# Where prices go: the event, and when its bytes were read (ms since the epoch).
+Spot = Callable[[api_pb2.ProtoOASpotEvent, int], None]
 HEARTBEAT_FRAME = encode(common_pb2.ProtoHeartbeatEvent())
 
 
@@ -41,7 +51,7 @@ class LinkListener(Protocol):
         """TLS is up and verified; nobody is authenticated yet."""
 
     def received(self, envelope: Envelope, received_ms: int) -> None:
-        """One message, other than a heartbeat; ``received_ms`` is the time of day."""
+        """One message, neither a heartbeat nor a spot; ``received_ms`` is the time of day."""
 
     def settled(self) -> None:
         """The layer above is content with this connection."""
@@ -66,6 +76,7 @@ class OpenApiProtocol(Int32StringReceiver):
         *,
         clock: IReactorTime,
         listener: LinkListener,
+        spot: Spot,
         metrics: Metrics,
         now_ms: Callable[[], int],
         heartbeat_s: float,
@@ -76,8 +87,10 @@ class OpenApiProtocol(Int32StringReceiver):
         self.MAX_LENGTH = frame_limit
         self._clock = clock
         self._listener = listener
+        self._spot = spot
         self._metrics = metrics
         self._now_ms = now_ms
+        self._received_ms = 0
         self._silence_s = silence_s
         self._keepalive_s = keepalive_s
         self._heard = False
@@ -132,14 +145,21 @@ class OpenApiProtocol(Int32StringReceiver):
 
     # -- frames
 
+    def dataReceived(self, data: bytes) -> None:
+        """Some bytes. All frames that they complete were received now: one look at the clock."""
+        self._received_ms = self._now_ms()
+        super().dataReceived(data)
+
     def stringReceived(self, string: bytes) -> None:
         """One frame."""
-        received_ms = self._now_ms()
         self._heard = True
         self._metrics.frames_in += 1
         if self._cause is not None:
             return
         try:
+            if string.startswith(SPOT_FRAME):
+                self._spot(decode_spot(string), self._received_ms)
+                return
             envelope = decode(string)
         except ProtocolError as error:
             self.log.error("dropping the connection: {error}", error=error)
@@ -151,7 +171,7 @@ class OpenApiProtocol(Int32StringReceiver):
         if envelope.message is None:
             self._metrics.count("unknown_messages")
             self.log.info("ignoring payload type {number}", number=envelope.payload_type)
-        self._listener.received(envelope, received_ms)
+        self._listener.received(envelope, self._received_ms)
 
     def lengthLimitExceeded(self, length: int) -> None:
         """A frame is announced that we are not prepared to read."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Protocol
 
 from google.protobuf.message import Message
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -91,7 +91,7 @@ class Session:
         account is not open, else as `Requests.ask` does.
         """
         if self._requests is None:
-            raise NotConnected("there is no connection to the venue; nothing was sent")
+            return fail(NotConnected("there is no connection to the venue; nothing was sent"))
         return self._requests.ask(message, answer_type, lane=lane, account_id=self.account_id)
 
     # -- what the application tells
@@ -142,13 +142,15 @@ class Session:
 
     def received(self, message: Message, received_ms: int) -> None:
         """News for this account; ``received_ms`` is when our socket read it."""
-        if isinstance(message, api_pb2.ProtoOASpotEvent):
-            if self.is_ready:
-                self._listener.spot(translate.spot_update(message, received_ms))
-        elif isinstance(message, api_pb2.ProtoOASymbolChangedEvent):
+        if isinstance(message, api_pb2.ProtoOASymbolChangedEvent):
             self._listener.symbols_changed(list(message.symbolId))
         elif isinstance(message, api_pb2.ProtoOAAccountDisconnectEvent):
             self.reopen("ACCOUNT_DISCONNECTED", "the venue ended the account's session")
+
+    def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
+        """A price of this account, read by our socket at ``received_ms``."""
+        if self.is_ready:
+            self._listener.spot(translate.spot_update(event, received_ms))
 
     def reopen(self, code: str, reason: str) -> None:
         """The account lost its place on a living connection: authenticate again."""

@@ -50,14 +50,8 @@ def refusal(message: Message) -> VenueRefusal | None:
 
 
 def spot_update(event: api_pb2.ProtoOASpotEvent, received_ms: int) -> SpotUpdate:
-    """ProtoOASpotEvent as a SpotUpdate; an absent side is None."""
-    return SpotUpdate(
-        event.symbolId,
-        event.bid if event.HasField("bid") else None,
-        event.ask if event.HasField("ask") else None,
-        event.timestamp if event.HasField("timestamp") else None,
-        received_ms,
-    )
+    """ProtoOASpotEvent as a SpotUpdate; what is absent reads as 0: no price, no time."""
+    return SpotUpdate(event.symbolId, event.bid, event.ask, event.timestamp, received_ms)
 
 
 def symbols(answer: api_pb2.ProtoOASymbolsListRes) -> list[Symbol]:

@@ -16,9 +16,12 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ctrader_twisted.errors import ProtocolError, UnknownMessage
-from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2, fast_pb2
 
 HEARTBEAT = int(common_pb2.HEARTBEAT_EVENT)
+
+# How every frame with a spot event begins: field 1 (the payload type) is 2131.
+SPOT_FRAME = b"\x08\xd3\x10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,21 @@ def decode(frame: bytes) -> Envelope:
         missing = ", ".join(missing_fields(message))
         raise ProtocolError(f"{entry.class_name} arrived without required fields: {missing}")
     return Envelope(entry.payload_type, message, message_id)
+
+
+def decode_spot(frame: bytes) -> api_pb2.ProtoOASpotEvent:
+    """The event of a frame that begins with `SPOT_FRAME`, in one pass instead of two.
+
+    Nearly all frames are such; the others go through `decode`. Raises ProtocolError as it does.
+    """
+    try:
+        envelope = fast_pb2.SpotEnvelope.FromString(frame)
+    except DecodeError as error:
+        raise ProtocolError(f"a ProtoOASpotEvent of {len(frame)} bytes cannot be read") from error
+    if not envelope.payload.IsInitialized():
+        missing = ", ".join(missing_fields(envelope.payload))
+        raise ProtocolError(f"ProtoOASpotEvent arrived without required fields: {missing}")
+    return envelope.payload
 
 
 def has_unknown_fields(message: Message) -> bool:

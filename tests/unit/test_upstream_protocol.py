@@ -44,6 +44,7 @@ class ProtocolCase(SynchronousTestCase):
         return OpenApiProtocol(
             clock=self.clock,
             listener=self.told,
+            spot=lambda event, at: self.told.received(Envelope(2131, event), at),
             metrics=self.metrics,
             now_ms=lambda: self.time_of_day,
             **(settings | more),
