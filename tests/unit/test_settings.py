@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import tempfile
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,8 +62,10 @@ class SettingsTestCase(SynchronousTestCase):
     """Files in a fresh folder, and `load` with what is not given left out."""
 
     def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).absolute()
-        self.folder.mkdir(parents=True)
+        # Not mktemp, which makes its folders where pytest was started.
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
 
     def file(self, name: str, content: str | bytes, mode: int = 0o600) -> Path:
         path = self.folder / name
