@@ -44,11 +44,16 @@ class Subscribe(Struct):
     snapshot: bool = True
 
     def names(self) -> list[str] | None:
-        """The names asked for, each once, in order; None when the request has neither field."""
+        """The names asked for, each once, in the order and spelling in which they first stand;
+        None when the request has neither field.
+        """
         if self.symbols is None and self.symbol is None:
             return None
         asked = [*(self.symbols or ()), *([self.symbol] if self.symbol is not None else ())]
-        return list({name.upper(): name for name in reversed(asked)}.values())[::-1]
+        first: dict[str, str] = {}
+        for name in asked:
+            first.setdefault(name.upper(), name)
+        return list(first.values())
 
 
 class Nothing(Struct):
