@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -17,6 +18,7 @@ from twisted.logger import Logger
 from ctrader_twisted.errors import (
     ALREADY_SO,
     ConnectionEnded,
+    ProtocolError,
     RequestTimeout,
     VenueRefusal,
     is_not_authorised,
@@ -65,6 +67,8 @@ class Application:
         self._metrics = metrics
         self._link: OpenApiProtocol | None = None
         self._requests: Requests | None = None
+        # Executions carry the ids of whichever program caused them; ours must not be another's.
+        self._run = secrets.token_hex(4)
         self._names = count(1)
 
     def connecting(self) -> None:
@@ -82,7 +86,7 @@ class Application:
             requests_per_s=self._budget.requests_per_s,
             history_per_s=self._budget.history_per_s,
             timeout_s=self._budget.timeout_s,
-            name=f"c{next(self._names)}",
+            name=f"{self._run}-{next(self._names)}",
         )
         run(self._bring_up(link, self._requests), self.log)
 
@@ -92,7 +96,7 @@ class Application:
             await requests.ask(request, api_pb2.ProtoOAApplicationAuthRes, lane=Lane.SESSION)
         except ConnectionEnded:
             return
-        except (VenueRefusal, RequestTimeout) as error:
+        except (VenueRefusal, RequestTimeout, ProtocolError) as error:
             if not (isinstance(error, VenueRefusal) and error.code in ALREADY_SO):
                 link.drop(error)
                 return
@@ -110,6 +114,10 @@ class Application:
         if has_unknown_fields(message):
             self._metrics.count("unknown_fields", type(message).__name__)
         answered = requests.settle(envelope)
+        refused = translate.refusal(message)
+        if refused is not None and refused.code == "CH_CLIENT_NOT_AUTHENTICATED":
+            # The venue forgot the application; no account can be opened on this connection.
+            self._drop(refused)
         if isinstance(message, api_pb2.ProtoOAClientDisconnectEvent):
             self._disconnected(message.reason)
         elif isinstance(message, api_pb2.ProtoOAAccountsTokenInvalidatedEvent):
@@ -119,7 +127,7 @@ class Application:
             if session is not None:
                 session.received(message, received_ms)
         elif not answered:
-            self._unasked(message)
+            self._unasked(message, refused)
 
     def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
         """A price, for the account that it belongs to."""
@@ -148,8 +156,11 @@ class Application:
         return gatherResults(leaving, consumeErrors=True)
 
     def _disconnected(self, reason: str) -> None:
+        self._drop(ConnectionEnded(f"the venue disconnected us: {reason}", sent=False))
+
+    def _drop(self, cause: BaseException) -> None:
         if self._link is not None:
-            self._link.drop(ConnectionEnded(f"the venue disconnected us: {reason}", sent=False))
+            self._link.drop(cause)
 
     def _token_invalidated(self, event: api_pb2.ProtoOAAccountsTokenInvalidatedEvent) -> None:
         # Often the echo of a refresh of our own: authenticate with the stored token, and never
@@ -159,9 +170,8 @@ class Application:
             if session is not None:
                 session.reopen("TOKEN_INVALIDATED", event.reason or "the token was invalidated")
 
-    def _unasked(self, message: Message) -> None:
+    def _unasked(self, message: Message, refused: VenueRefusal | None) -> None:
         self._metrics.count("unasked_answers", type(message).__name__)
-        refused = translate.refusal(message)
         if refused is None:
             return
         self.log.warn("the venue says, unasked: {refused}", refused=str(refused))

@@ -168,6 +168,10 @@ class OpenApiProtocol(Int32StringReceiver):
             return
         if envelope.payload_type == HEARTBEAT:
             return
+        if isinstance(envelope.message, api_pb2.ProtoOASpotEvent):
+            # Its fields came in an order that nobody uses today, but may.
+            self._spot(envelope.message, self._received_ms)
+            return
         if envelope.message is None:
             self._metrics.count("unknown_messages")
             self.log.info("ignoring payload type {number}", number=envelope.payload_type)

@@ -21,6 +21,7 @@ from ctrader_twisted.errors import (
     NEEDS_A_PERSON,
     ConnectionEnded,
     NotConnected,
+    ProtocolError,
     RequestTimeout,
     VenueRefusal,
 )
@@ -32,6 +33,8 @@ from ctrader_twisted.upstream.requests import AnswerT, Lane, Requests
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
+# An account that was open for so long may come back at once when it is thrown out.
+STABLE_AFTER_S = 60.0
 
 
 class SessionListener(Protocol):
@@ -83,6 +86,8 @@ class Session:
         self._requests: Requests | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
+        self._ready_at = 0.0
+        self._was_ready = False
         self.is_ready = False
         self._life = 0
 
@@ -117,20 +122,22 @@ class Session:
             )
         except ConnectionEnded:
             return
-        except (VenueRefusal, RequestTimeout) as error:
+        except (VenueRefusal, RequestTimeout, ProtocolError) as error:
             if life == self._life and self._requests is requests:
                 self._not_opened(error)
             return
         if life != self._life or self._requests is not requests:
             return
-        self._attempts = 0
-        self.is_ready = True
+        self._ready_at = self._clock.seconds()
+        self.is_ready = self._was_ready = True
         self._listener.ready(Catalogue(translate.symbols(answer)), kept)
 
     def closed(self, cause: BaseException, reason: str) -> None:
         """The connection is gone."""
         self._end_life()
         self._requests = None
+        self._was_ready = False
+        self._attempts = 0
         if isinstance(cause, VenueRefusal):
             self._listener.refused(cause.code, reason)
         else:
@@ -160,11 +167,17 @@ class Session:
         self.log.warn("{code}: {reason}", code=code, reason=reason, account_id=self.account_id)
         self._end_life()
         self._listener.lost(code, reason)
-        self._try_in(0.0, reason)
+        if self._clock.seconds() - self._ready_at >= STABLE_AFTER_S:
+            self._attempts = 0
+        # A venue that lets in and throws out again must not meet a tight loop.
+        self._try_in(self._back_off(self._attempts - 1) if self._attempts else 0.0, reason)
 
     async def log_out(self) -> None:
         """Tell the venue that the account leaves; the caller bounds the wait."""
-        if self.is_ready:
+        was_ready = self.is_ready
+        # The venue confirms with an AccountDisconnectEvent, which must not bring us back.
+        self._end_life()
+        if was_ready:
             await self.ask(
                 translate.account_logout(self.account_id),
                 api_pb2.ProtoOAAccountLogoutRes,
@@ -179,20 +192,26 @@ class Session:
             await self.ask(request, api_pb2.ProtoOAAccountAuthRes, Lane.SESSION)
         except VenueRefusal as error:
             if error.code in ALREADY_SO:
-                return True
+                # Only a life on this connection can have left subscriptions behind.
+                return self._was_ready
             raise
         return False
 
-    def _not_opened(self, error: VenueRefusal | RequestTimeout) -> None:
-        code = error.code if isinstance(error, VenueRefusal) else "NO_ANSWER"
+    def _not_opened(self, error: VenueRefusal | RequestTimeout | ProtocolError) -> None:
+        code = "NO_ANSWER" if isinstance(error, RequestTimeout) else "UNEXPECTED_ANSWER"
+        delay_s = self._back_off(self._attempts)
+        if isinstance(error, VenueRefusal):
+            code = error.code
+            delay_s = max(delay_s, error.retry_after_s or 0.0)
+            if code in NEEDS_A_PERSON:
+                delay_s = RETRY_MAX_S
         self._end_life()
         self._listener.refused(code, str(error))
-        delay_s = min(RETRY_FIRST_S * 2 ** min(self._attempts, 32), RETRY_MAX_S)
-        if code in NEEDS_A_PERSON:
-            delay_s = RETRY_MAX_S
-        elif isinstance(error, VenueRefusal) and error.retry_after_s:
-            delay_s = max(delay_s, error.retry_after_s)
         self._try_in(delay_s, str(error))
+
+    def _back_off(self, attempts: int) -> float:
+        # 2**n without an upper bound would overflow after months of retrying.
+        return float(min(RETRY_FIRST_S * 2 ** min(attempts, 32), RETRY_MAX_S))
 
     def _try_in(self, delay_s: float, reason: str) -> None:
         self._attempts += 1
