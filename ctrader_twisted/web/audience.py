@@ -42,6 +42,9 @@ class Client(Protocol):
 
     outbox: Outbox
 
+    def say(self, payload: bytes, frame: bytes) -> None:
+        """A message that must be delivered, as JSON and as a frame made of it."""
+
     def close(self, code: int, reason: str) -> None:
         """Say goodbye with a close code."""
 
@@ -96,10 +99,10 @@ class Audience:
         if state.phase is not Phase.CONNECTED:
             self.fanout.forget()
         self.fanout.flush()
-        frame = frames.message(self.status())
-        now = self._clock.seconds()
+        payload = frames.encode(self.status())
+        frame = frames.frame(payload)
         for client in list(self._clients.values()):
-            client.outbox.send(frame, now)
+            client.say(payload, frame)
 
     def deliver(self, tick: Tick, groups: Collection[Group]) -> None:
         """A tick, to those who want it."""

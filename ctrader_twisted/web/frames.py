@@ -1,6 +1,7 @@
 """Bytes that go out: JSON texts, and WebSocket frames made once for everybody.
 
-A server's text frame is not masked and not compressed, so the same bytes serve every client.
+A server's text frame is not masked, and may always be uncompressed, so the same bytes serve every
+client.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ def frame(payload: bytes) -> bytes:
     """``payload`` as one WebSocket text frame."""
     size = len(payload)
     return (_HEADERS[size] if size < _SHORT else header(size)) + payload
+
+
+def encode(outgoing: Outgoing) -> bytes:
+    """One message of the contract as JSON."""
+    return _encoder.encode(outgoing)
 
 
 def message(outgoing: Outgoing) -> bytes:

@@ -15,9 +15,11 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.web.outbox import Outbox
@@ -65,6 +67,26 @@ def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> t
         # A function as a class attribute would become a method.
         options[name] = staticmethod(value) if callable(value) else value
     return type(protocol.__name__, (protocol,), options)
+
+
+def refuse(offers: list[Any]) -> None:
+    """No extension: what a client offers is passed over, as the RFC allows."""
+
+
+def deflate(limit_bytes: int) -> Callable[[list[Any]], PerMessageDeflateOfferAccept | None]:
+    """Accept the first permessage-deflate that is offered, for messages of ``limit_bytes`` at the
+    most after inflating (a bomb ends with 1009).
+    """
+
+    def accept(offers: list[Any]) -> PerMessageDeflateOfferAccept | None:
+        for offer in offers:
+            if isinstance(offer, PerMessageDeflateOffer):
+                return PerMessageDeflateOfferAccept(
+                    offer, mem_level=5, max_message_size=limit_bytes
+                )
+        return None
+
+    return accept
 
 
 def check(protocol: type[GatedProtocol]) -> None:

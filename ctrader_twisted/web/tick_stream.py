@@ -18,9 +18,8 @@ sending nonsense is shown out with 1008. Each request may carry an `id`, which i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import msgspec
 from autobahn.twisted.websocket import WebSocketServerFactory
 from msgspec import UNSET
 from twisted.internet.defer import Deferred
@@ -35,7 +34,8 @@ from ctrader_twisted.errors import ClientRequestError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import SLOW, Audience
-from ctrader_twisted.web.gate import GatedProtocol, check, settled
+from ctrader_twisted.web.client_requests import names, read, read_header, subscribed
+from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
 from ctrader_twisted.web.outbox import Outbox
 
 POLICY = 1008
@@ -43,12 +43,12 @@ OUR_FAILURE = 1011
 OVERLOADED = 1013
 PROTOCOL_VERSION = 4400
 
+# Shorter messages do not shrink by enough to be worth a compressor's time.
+COMPRESS_FROM = 512
+
 # Bad messages that are forgiven at once, and per second after that.
 FORGIVEN = 20.0
 FORGIVEN_PER_S = 1.0
-
-_header = msgspec.json.Decoder(contract.Header)
-StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
 class TickStreamProtocol(GatedProtocol):
@@ -81,7 +81,7 @@ class TickStreamProtocol(GatedProtocol):
         request_id: contract.Id = None
         try:
             self._check_rate()
-            header = self._read_header(payload, isBinary)
+            header = read_header(payload, isBinary)
             request_id = header.id
             self._serve(header, payload)
         except ClientRequestError as error:
@@ -104,6 +104,17 @@ class TickStreamProtocol(GatedProtocol):
 
     # -- what the audience may do (Client)
 
+    def say(self, payload: bytes, frame: bytes) -> None:
+        """A message that must be delivered: ``frame`` as it is, or ``payload`` compressed for a
+        client that agreed to it, where that pays.
+        """
+        now = self.factory.clock.seconds()
+        if self.websocket_extensions_in_use and len(payload) >= COMPRESS_FROM:
+            self.outbox.sent_at = now
+            self.sendMessage(payload)
+        else:
+            self.outbox.send(frame, now)
+
     def close(self, code: int, reason: str) -> None:
         """Close with a code."""
         # Autobahn's sendClose refuses the codes below 3000 that the RFC reserves for servers.
@@ -119,7 +130,7 @@ class TickStreamProtocol(GatedProtocol):
         """A pending symbol turned out to be impossible."""
         self._reply(
             contract.SubscribeResponse(
-                results=[_subscribed(wanted)],
+                results=[subscribed(wanted)],
                 symbols=self.factory.account.subscriptions(self.outbox),
             )
         )
@@ -136,21 +147,21 @@ class TickStreamProtocol(GatedProtocol):
         serve(self, payload, UNSET if header.id is None else header.id)
 
     def _connect(self, payload: bytes, request_id: Any) -> None:
-        request = _read(payload, contract.Connect)
+        request = read(payload, contract.Connect)
         if request.protocol not in (None, contract.PROTOCOL):
             self.close(PROTOCOL_VERSION, f"this server speaks protocol {contract.PROTOCOL}")
             return
         self._reply(self.factory.audience.status(request_id))
 
     def _subscribe(self, payload: bytes, request_id: Any) -> None:
-        request = _read(payload, contract.Subscribe)
+        request = read(payload, contract.Subscribe)
         account, outbox = self.factory.account, self.outbox
-        allowed, beyond = self._within_limit(_names(request))
+        allowed, beyond = self._within_limit(names(request))
         results = account.subscribe(outbox, allowed)
         self._reply(
             contract.SubscribeResponse(
                 id=request_id,
-                results=[_subscribed(wanted) for wanted in [*results, *beyond]],
+                results=[subscribed(wanted) for wanted in [*results, *beyond]],
                 symbols=account.subscriptions(outbox),
             )
         )
@@ -158,9 +169,9 @@ class TickStreamProtocol(GatedProtocol):
             self._send_snapshots([wanted.name for wanted in results if wanted.code is None])
 
     def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
-        request = _read(payload, contract.Subscribe)
+        request = read(payload, contract.Subscribe)
         account = self.factory.account
-        results = account.unsubscribe(self.outbox, _names(request))
+        results = account.unsubscribe(self.outbox, names(request))
         self._reply(
             contract.UnsubscribeResponse(
                 id=request_id,
@@ -209,16 +220,6 @@ class TickStreamProtocol(GatedProtocol):
             )
         self._rate.take()
 
-    def _read_header(self, payload: bytes, is_binary: bool) -> contract.Header:
-        if is_binary:
-            raise ClientRequestError("BINARY", "binary messages are not understood; send text JSON")
-        try:
-            return _header.decode(payload)
-        except msgspec.ValidationError as error:
-            raise ClientRequestError("BAD_REQUEST", str(error)) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ClientRequestError("NOT_JSON", f"not a JSON object: {error}") from error
-
     def _refuse(self, error: ClientRequestError, request_id: contract.Id) -> None:
         self.factory.metrics.count("client_request_errors", error.code)
         retry = UNSET if error.retry_after_ms is None else error.retry_after_ms
@@ -239,7 +240,8 @@ class TickStreamProtocol(GatedProtocol):
     def _reply(self, outgoing: contract.Outgoing) -> None:
         # Ticks of this turn that were due before the reply go before it.
         self.outbox.flush()
-        self.outbox.send(frames.message(outgoing), self.factory.clock.seconds())
+        payload = frames.encode(outgoing)
+        self.say(payload, frames.frame(payload))
 
     def too_slow(self, reason: str) -> None:
         """The outbox gives up on this client."""
@@ -253,30 +255,6 @@ class TickStreamProtocol(GatedProtocol):
             self.factory.account.leave(self.outbox)
             self.factory.audience.leave(self)
         super().leave()
-
-
-def _read(payload: bytes, kind: type[StructT]) -> StructT:
-    try:
-        return msgspec.json.decode(payload, type=kind)
-    except msgspec.ValidationError as error:
-        raise ClientRequestError("BAD_REQUEST", str(error)) from error
-
-
-def _names(request: contract.Subscribe) -> list[str]:
-    names = request.names()
-    if names is None:
-        raise ClientRequestError("BAD_REQUEST", "`symbols` (an array of names) is missing")
-    return names
-
-
-def _subscribed(wanted: Wanted) -> contract.Result:
-    return contract.Result(
-        symbol=wanted.name,
-        status="subscribed" if wanted.code is None else "error",
-        message=wanted.message or UNSET,
-        code=wanted.code or UNSET,
-        pending=wanted.pending,
-    )
 
 
 _REQUESTS: dict[str, Callable[[TickStreamProtocol, bytes, Any], None]] = {
@@ -303,6 +281,7 @@ class TickStreamFactory(WebSocketServerFactory):
         ping_s: float,
         ping_timeout_s: float,
         handshake_timeout_s: float,
+        compression: bool,
     ) -> None:
         """``ping_s`` 0 turns the transport pings off (as tests do)."""
         super().__init__(server="ctrader-stream", reactor=reactor)
@@ -323,6 +302,7 @@ class TickStreamFactory(WebSocketServerFactory):
             autoPingInterval=ping_s,
             autoPingTimeout=ping_timeout_s,
             autoPingSize=12,
+            perMessageCompressionAccept=deflate(audience.limits.bytes) if compression else refuse,
         )
         self.protocol = settled(self, TickStreamProtocol)
         check(self.protocol)

@@ -1,0 +1,54 @@
+"""What a client sends, read with suspicion: from bytes to the types of the contract."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from ctrader_twisted import contract
+from ctrader_twisted.accounts import Wanted
+from ctrader_twisted.errors import ClientRequestError
+
+_header = msgspec.json.Decoder(contract.Header)
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+def read_header(payload: bytes, is_binary: bool) -> contract.Header:
+    """``type`` and ``id``; ClientRequestError for all that is not a JSON object with a type."""
+    if is_binary:
+        raise ClientRequestError("BINARY", "binary messages are not understood; send text JSON")
+    try:
+        return _header.decode(payload)
+    except msgspec.ValidationError as error:
+        raise ClientRequestError("BAD_REQUEST", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ClientRequestError("NOT_JSON", f"not a JSON object: {error}") from error
+
+
+def read(payload: bytes, kind: type[StructT]) -> StructT:
+    """The request as its type; ClientRequestError when a field has the wrong type."""
+    try:
+        return msgspec.json.decode(payload, type=kind)
+    except msgspec.ValidationError as error:
+        raise ClientRequestError("BAD_REQUEST", str(error)) from error
+
+
+def names(request: contract.Subscribe) -> list[str]:
+    """The names that a request is about; ClientRequestError when it has none."""
+    asked = request.names()
+    if asked is None:
+        raise ClientRequestError("BAD_REQUEST", "`symbols` (an array of names) is missing")
+    return asked
+
+
+def subscribed(wanted: Wanted) -> contract.Result:
+    """What became of a want, as it is told."""
+    return contract.Result(
+        symbol=wanted.name,
+        status="subscribed" if wanted.code is None else "error",
+        message=wanted.message or UNSET,
+        code=wanted.code or UNSET,
+        pending=wanted.pending,
+    )
