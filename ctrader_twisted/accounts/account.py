@@ -52,6 +52,7 @@ class Account:
         self.account_id = account_id
         self._clock = clock
         self._listener = listener
+        self._deliver_to = listener.deliver
         self._demand = Demand(grace_s)
         self._soon: IDelayedCall | None = None
         self._grace: IDelayedCall | None = None
@@ -123,7 +124,7 @@ class Account:
     def _deliver(self, tick: Tick) -> None:
         groups = self._demand.groups(tick.symbol.key)
         if groups:
-            self._listener.deliver(tick, groups)
+            self._deliver_to(tick, groups)
 
     def _wanted(self) -> set[str]:
         return self._demand.wanted(self._clock.seconds())

@@ -61,19 +61,16 @@ class TickWriter:
         self._heads: dict[int, tuple[Symbol, str]] = {}
         self._texts: dict[int, dict[int, str]] = {}
 
-    def tick(self, tick: Tick) -> bytes:
-        """The frame of one tick."""
-        return self._written(tick, "}")
-
     def snapshot(self, tick: Tick) -> bytes:
         """The frame of the cached tick that is sent at subscribe."""
-        return self._written(tick, ',"snapshot":true}')
+        return self.tick(tick, ',"snapshot":true}')
 
     def late(self, tick: Tick, conflated: int) -> bytes:
         """The frame of a tick that replaces ``conflated`` earlier ones for a slow client."""
-        return self._written(tick, f',"conflated":{conflated}}}')
+        return self.tick(tick, f',"conflated":{conflated}}}')
 
-    def _written(self, tick: Tick, tail: str) -> bytes:
+    def tick(self, tick: Tick, tail: str = "}") -> bytes:
+        """The frame of one tick, ending in ``tail``."""
         symbol, bid, ask = tick.symbol, tick.bid, tick.ask
         known = self._heads.get(symbol.symbol_id)
         if known is None or known[0] is not symbol:
