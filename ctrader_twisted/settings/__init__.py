@@ -15,7 +15,15 @@ from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings.keys import KEYS, Key, describe
 from ctrader_twisted.settings.sources import Given, Layer, gather, read_secret
 
-__all__ = ["Settings", "SimulatorSettings", "VenueSettings", "WebSettings", "describe", "load"]
+__all__ = [
+    "Settings",
+    "SimulatorSettings",
+    "VenueSettings",
+    "WebSettings",
+    "describe",
+    "load",
+    "load_web",
+]
 
 HOSTS = {"demo": "demo.ctraderapi.com", "live": "live.ctraderapi.com"}
 VENUE_PORT = 5035
@@ -116,15 +124,34 @@ def load(
         sections[key.section][key.name] = _value(key, given.get(key))
     where = _Places(given)
     venue = _complete_venue(sections["venue"], where, notes)
-    web = sections["web"]
-    ws_port = web.pop("ws_port")
-    web["listen"] = web["listen"] or f"tcp:port={ws_port}:interface=127.0.0.1"
     return Settings(
         venue=_build(VenueSettings, venue),
-        web=_build(WebSettings, web),
+        web=_build(WebSettings, _complete_web(sections["web"])),
         simulator=_build(SimulatorSettings, sections["simulator"]),
         notes=tuple(notes),
     )
+
+
+def load_web(
+    *,
+    options: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    tap_conf: Path | None,
+    dotenv: Path | None,
+) -> WebSettings:
+    """The daemon's own door alone, from the same sources, for whoever only wants to knock.
+
+    The venue's keys are not looked at, so no credentials are needed, and no secret file is opened.
+    """
+    given, _ = gather(options=options, environ=environ, tap_conf=tap_conf, dotenv=dotenv)
+    web = {key.name: _value(key, given.get(key)) for key in KEYS if key.section == "web"}
+    return _build(WebSettings, _complete_web(web))
+
+
+def _complete_web(web: dict[str, Any]) -> dict[str, Any]:
+    ws_port = web.pop("ws_port")
+    web["listen"] = web["listen"] or f"tcp:port={ws_port}:interface=127.0.0.1"
+    return web
 
 
 _Section = TypeVar("_Section", VenueSettings, WebSettings, SimulatorSettings)
