@@ -7,8 +7,9 @@ log out, close, all within the configured time.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -17,6 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.log import callWithContext
 
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.errors import ConfigurationError
@@ -24,9 +26,15 @@ from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
 
+T = TypeVar("T")
+
 
 class Door(Service):
-    """Our listening port. One that cannot be had ends the process with a sentence."""
+    """Our listening port. One that cannot be had ends the process with a sentence.
+
+    ``waits_for_the_fork``: a socket file carries the number of the process that made it, so it
+    can only be made by the process that stays.
+    """
 
     log = Logger()
 
@@ -37,12 +45,15 @@ class Door(Service):
         self._factory = factory
         self._problem: Failure | None = None
         self._port: IListeningPort | None = None
+        self.waits_for_the_fork = listen.startswith("unix:")
 
-    def privilegedStartService(self) -> None:
-        """Listen; ConfigurationError when that is not possible."""
-        super().privilegedStartService()
+    def open(self) -> None:
+        """Listen, unless we do; ConfigurationError when that is not possible."""
+        if self._port is not None:
+            return
         try:
-            listening = serverFromString(self._reactor, self._listen).listen(self._factory)
+            endpoint = serverFromString(self._reactor, self._listen)
+            listening = without_twisteds_words(lambda: endpoint.listen(self._factory))
         except (ValueError, TypeError, OSError) as error:
             raise ConfigurationError(
                 f"cannot listen on {self._listen!r} ({error}): correct `listen`"
@@ -50,6 +61,12 @@ class Door(Service):
         listening.addCallbacks(self._listens, self._cannot)
         if self._problem is not None:
             raise ConfigurationError(_cannot_listen(self._listen, self._problem))
+
+    def startService(self) -> None:
+        """Say where we are."""
+        super().startService()
+        if self._port is not None:
+            self.log.info("{where}", where=where_to_look(self._port.getHost(), self._listen))
 
     def address(self) -> Any:
         """Where we listen; None while we do not."""
@@ -64,7 +81,6 @@ class Door(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self._port = port
-        self.log.info("listening on {address}", address=port.getHost())
 
     def _cannot(self, failure: Failure) -> None:
         self._problem = failure
@@ -91,15 +107,50 @@ class Daemon(MultiService):
         super().__init__()
         self._clock = clock
         self._venue = venue
-        self._connection = connection
         self._application = application
-        self._account = account
         self._audience = audience
         self._stop_timeout_s = stop_timeout_s
+        self._has_ports = False
+        self.connection = connection
+        self.account = account
         self.door = door
         for service in (venue, connection, door):
             if service is not None:
                 service.setServiceParent(cast(Any, self))
+
+    def take_ports(self) -> None:
+        """Listen; ConfigurationError with one sentence when a port cannot be had.
+
+        By itself twistd does that only once it is in the background, where nobody hears it
+        complain; so `makeService` calls this before.
+        """
+        if self._has_ports:
+            return
+        self._has_ports = True
+        if self._venue is not None:
+            try:
+                without_twisteds_words(self._venue.privilegedStartService)
+            except CannotListenError as error:
+                raise ConfigurationError(
+                    f"the simulator cannot listen on port {error.port} ({error.socketError}): "
+                    "choose another CTRADER_OPENAPI_PORT, or leave it out for any free one"
+                ) from error
+        if not self.door.waits_for_the_fork:
+            self.door.open()
+
+    def privilegedStartService(self) -> None:
+        """Listen, as far as `take_ports` has not done it."""
+        # Not MultiService's: the venue would listen twice.
+        Service.privilegedStartService(self)
+        try:
+            self.take_ports()
+            self.door.open()
+        except ConfigurationError as error:
+            self.log.critical("{error}", error=error)
+            # The log has taken sys.stderr by now, and Python would show a traceback there.
+            if sys.__stderr__ is not None:
+                sys.__stderr__.write(f"ctrader-stream: {error}\n")
+            raise SystemExit(1) from None
 
     def startService(self) -> None:
         """Start all, and look after the clients from now on."""
@@ -117,8 +168,8 @@ class Daemon(MultiService):
         await self._step("stop listening", ends, self.door.stopService)
         await self._step("say goodbye to clients", ends, self._goodbye)
         await self._step("log out", ends, self._application.log_out)
-        self._account.stop()
-        await self._step("close the connection", ends, self._connection.stopService)
+        self.account.stop()
+        await self._step("close the connection", ends, self.connection.stopService)
         if self._venue is not None:
             await self._step("stop the embedded venue", ends, self._venue.stopService)
 
@@ -143,6 +194,28 @@ def _cannot_listen(listen: str, failure: Failure) -> str:
             "Choose another port with WS_PORT or --listen"
         )
     return f"cannot listen on {listen!r} ({failure.getErrorMessage()}): correct `listen`"
+
+
+def where_to_look(address: Any, listen: str) -> str:
+    """Where people and programs find us: addresses to click on."""
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is None or port is None:
+        return f"listening on {listen}"
+    # Nobody can go to "every address": this machine's own is the one that always works.
+    anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+    shown = anywhere.get(host, host)
+    place = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
+    s = "s" if listen.startswith("ssl:") else ""
+    everywhere = ", from other machines too" if host in anywhere else ""
+    return f"listening: http{s}://{place}/ and, for prices, ws{s}://{place}/ws{everywhere}"
+
+
+def without_twisteds_words(act: Callable[[], T]) -> T:
+    """Call something, and let nothing into the log of what Twisted itself says meanwhile.
+
+    A port announces itself by the class name of its factory; we say it better.
+    """
+    return cast(T, callWithContext({"log_format": ""}, act))
 
 
 def _nothing() -> None:

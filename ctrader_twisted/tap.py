@@ -80,22 +80,34 @@ def makeService(options: Options) -> Daemon:
     steady_time(reactor)
     settings = options.settings
     conceal(settings.venue.client_secret, settings.venue.access_token)
-    for note in settings.notes:
+    for note in (*settings.notes, venue_note(settings.venue)):
         log.info("{note}", note=note)
     try:
-        return compose(settings, reactor=reactor, in_thread=deferToThread)
+        daemon = compose(settings, reactor=reactor, in_thread=deferToThread)
+        daemon.take_ports()
     except ConfigurationError as error:
         raise SystemExit(f"ctrader-stream: {error}") from None
+    return daemon
+
+
+def venue_note(venue: VenueSettings) -> str:
+    """Which venue this is about, for the first lines of the log."""
+    if venue.embedded:
+        return "environment simulator: the venue runs in this process, and its prices are made up"
+    return f"environment {venue.environment}: the venue is {venue.host}, port {venue.port}"
 
 
 def steady_time(reactor: Any) -> None:
     """Let the reactor's timers follow a clock that nobody can set.
 
     By default they follow the time of day: one step backwards by an hour, and no heartbeat leaves
-    for an hour. Before anything is scheduled the clock can still be exchanged.
+    for an hour. Timers that exist already are carried over, with the time that they have left.
     """
-    if not reactor.getDelayedCalls():
-        reactor.seconds = time.monotonic
+    forward_s = time.monotonic() - reactor.seconds()
+    for timer in reactor.getDelayedCalls():
+        timer.time += forward_s
+        timer.seconds = time.monotonic
+    reactor.seconds = time.monotonic
 
 
 def now_ms() -> int:
@@ -103,21 +115,21 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def compose(settings: Settings, *, reactor: Any, in_thread: Any) -> Daemon:
+def compose(
+    settings: Settings,
+    *,
+    reactor: Any,
+    in_thread: Any,
+    metrics: Metrics | None = None,
+    make_venue: Callable[[Settings, Any], Simulator] | None = None,
+) -> Daemon:
     """The daemon, wired. Whoever is below another is handed to it here, and nowhere else."""
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     venue, web = settings.venue, settings.web
-    simulator = embedded_venue(settings, reactor) if venue.embedded else None
+    simulator = (make_venue or embedded_venue)(settings, reactor) if venue.embedded else None
     audience = make_audience(web, venue.environment, metrics, reactor)
     account = make_account(venue, audience, metrics, reactor)
-    application = Application(
-        client_id=venue.client_id,
-        client_secret=venue.client_secret.reveal,
-        sessions=[account.session],
-        budget=Budget(venue.requests_per_s, venue.history_per_s, venue.request_timeout_s),
-        clock=reactor,
-        metrics=metrics,
-    )
+    application = make_application(venue, account, metrics, reactor)
     connection = make_connection(venue, simulator, application, metrics, reactor, in_thread)
     rest = Rest(
         state=lambda: account.state,
@@ -165,7 +177,7 @@ def make_audience(web: WebSettings, environment: str, metrics: Metrics, reactor:
         clock=reactor,
         now_ms=now_ms,
         metrics=metrics,
-        fanout=Fanout(clock=reactor, metrics=metrics),
+        fanout=Fanout(clock=reactor, metrics=metrics, window_s=web.window_ms / 1000),
         environment=environment,
         limits=contract.Limits(
             symbols=web.symbols_per_client,
@@ -187,12 +199,25 @@ def make_account(
         account_id=venue.account_id,
         access_token=venue.access_token.reveal,
         clock=reactor,
-        now_ms=now_ms,
         metrics=metrics,
         listener=audience,
         run_id=secrets.token_hex(4),
         batch=venue.subscribe_batch,
         grace_s=venue.unsubscribe_grace_s,
+    )
+
+
+def make_application(
+    venue: VenueSettings, account: Account, metrics: Metrics, reactor: Any
+) -> Application:
+    """Our program at the venue: it logs in, and opens the account's session."""
+    return Application(
+        client_id=venue.client_id,
+        client_secret=venue.client_secret.reveal,
+        sessions=[account.session],
+        budget=Budget(venue.requests_per_s, venue.history_per_s, venue.request_timeout_s),
+        clock=reactor,
+        metrics=metrics,
     )
 
 
@@ -250,4 +275,5 @@ def make_tick_stream(
         ping_s=web.ping_s,
         ping_timeout_s=web.ping_timeout_s,
         handshake_timeout_s=web.handshake_timeout_s,
+        compression=web.compression,
     )
