@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
@@ -107,7 +107,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         self._stable: IDelayedCall | None = None
         self._stage = "TCP"
         self._late: TimeoutError | None = None
-        self._stopped: Deferred[None] | None = None
+        self._stopping: list[Deferred[None]] = []
 
     # -- an attempt
 
@@ -186,17 +186,30 @@ class OpenApiFactory(ReconnectingClientFactory):
         self._cancel_timers()
         self._metrics.count("connections_lost", type(cause).__name__)
 
+        def unexplained(failure: Failure) -> str:
+            self.log.failure("the end of a connection could not be explained", failure)
+            return in_plain_words(cause)
+
+        def untold(failure: Failure) -> None:
+            self.log.failure("the end of a connection could not be told", failure)
+
         def explained(reason: str) -> None:
-            self._listener.lost(cause, reason)
-            if self.continueTrying:
-                self._retry_after(self._next_delay(cause), reason)
-            elif self._stopped is not None:
-                self._stopped.callback(None)
+            # Whatever becomes of the news, the next attempt follows.
+            maybeDeferred(self._listener.lost, cause, reason).addErrback(untold)
+            self._go_on(cause, reason)
 
-        self._explain(cause).addCallback(explained).addErrback(self._failed)
+        self._explain(cause).addErrback(unexplained).addCallback(explained).addErrback(untold)
 
-    def _failed(self, failure: Failure) -> None:
-        self.log.failure("the end of a connection could not be told", failure)
+    def _go_on(self, cause: BaseException, reason: str) -> None:
+        if self.continueTrying:
+            self._retry_after(self._next_delay(cause), reason)
+        elif self.link is None:
+            self._tell_stopped()
+
+    def _tell_stopped(self) -> None:
+        stopping, self._stopping = self._stopping, []
+        for stopped in stopping:
+            stopped.callback(None)
 
     def _next_delay(self, cause: BaseException) -> float:
         """Doubling from the initial delay, jittered, capped; at once the cap for a refusal that
@@ -233,14 +246,17 @@ class OpenApiFactory(ReconnectingClientFactory):
 
     def stop(self) -> Deferred[None]:
         """No further attempts; fires when no connection is left."""
-        self._stopped = Deferred()
-        self.stopTrying()
+        stopped: Deferred[None] = Deferred()
+        self._stopping.append(stopped)
+        self.continueTrying = 0
+        if self.connector is not None:
+            self.stopTrying()
         self._cancel_timers()
-        if self.link is not None:
+        if self.link is None:
+            self._tell_stopped()
+        else:
             self.link.drop(ConnectionAbortedError("we are shutting down"))
-        elif not self._stopped.called:
-            self._stopped.callback(None)
-        return self._stopped
+        return stopped
 
 
 class ConnectSSL(Protocol):

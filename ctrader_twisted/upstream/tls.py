@@ -107,7 +107,9 @@ def why_not_trusted(host: str, port: int, ca_pem: bytes | None, timeout_s: float
     Blocking, so it is called in a thread: OpenSSL as Twisted shows it tells "verify failed" for an
     expired certificate and an unknown authority alike.
     """
-    context = ssl.create_default_context(cadata=ca_pem.decode("ascii") if ca_pem else None)
+    # Bundles carry comments in many languages; the certificates themselves are ASCII.
+    authorities = ca_pem.decode("ascii", "ignore") if ca_pem else None
+    context = ssl.create_default_context(cadata=authorities)
     try:
         with (
             socket.create_connection((host, port), timeout=timeout_s) as plain,

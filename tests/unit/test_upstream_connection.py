@@ -1,0 +1,295 @@
+"""The life of the socket: connect, notice its end, wait, connect again; and stop, in any state."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionRefusedError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
+from tests.unit.fakes import Connector, Network, Recorder, TlsWire
+
+POLICY = ConnectionPolicy(
+    connect_timeout_s=30,
+    heartbeat_s=10,
+    silence_s=60,
+    keepalive_s=10,
+    backoff_initial_s=1,
+    backoff_max_s=60,
+    stable_after_s=60,
+    frame_limit_bytes=1000,
+)
+REFUSED = ConnectionRefusedError("nobody")
+UNTRUSTED = SSL.Error([("SSL routines", "", "certificate verify failed")])
+
+
+class Dice(random.Random):
+    """Falls as the test says: ``at`` 0 is the shortest delay, 1 the longest."""
+
+    at = 1.0
+
+    def uniform(self, a: float, b: float) -> float:
+        """A number between ``a`` and ``b``."""
+        return a + (b - a) * self.at
+
+
+class ConnectionCase(SynchronousTestCase):
+    """A connection over a network in memory."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.network = Network(self.clock)
+        self.told = Recorder()
+        self.metrics = Metrics()
+        self.dice = Dice()
+        self.in_thread: Callable[..., Deferred[str]] = lambda *_: succeed("it has expired")
+        self.connection = Connection(
+            host="localhost",
+            port=lambda: 5035,
+            ca_pem=None,
+            connect=self.network.connect,
+            in_thread=self._in_thread,
+            clock=self.clock,
+            policy=POLICY,
+            listener=self.told,
+            metrics=self.metrics,
+            rng=self.dice,
+            now_ms=lambda: 5,
+        )
+
+    def _in_thread(self, *args: Any) -> Deferred[str]:
+        return self.in_thread(*args)
+
+    def start(self) -> Connector:
+        """The first attempt begins."""
+        self.connection.startService()
+        return self.network.connector
+
+    def settle(self, wire: TlsWire) -> None:
+        """Authentication is through."""
+        wire.protocol.settled()
+
+    def retry(self) -> float:
+        """The announced delay; checks that it is the one that is used, and lets it pass."""
+        attempts = self.network.connector.attempts
+        delay_s: float = self.told.last("retrying")[1]
+        self.clock.advance(delay_s - 0.001)
+        self.assertEqual(self.network.connector.attempts, attempts)
+        self.clock.advance(0.001001)
+        self.assertEqual(self.network.connector.attempts, attempts + 1)
+        return delay_s
+
+    def over(self) -> None:
+        """Stop; nothing is left, and nothing more happens."""
+        stopped = self.connection.stopService()
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class BackOffTest(ConnectionCase):
+    """How long until the next attempt."""
+
+    def test_doubling_to_the_cap(self) -> None:
+        """Delays double from one second to sixty; there is no last attempt."""
+        connector = self.start()
+        delays = []
+        for _ in range(10):
+            connector.fail(REFUSED)
+            delays.append(self.retry())
+        self.assertEqual(delays, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60])
+        attempts = [args[0] for args in self.told.all("retrying")]
+        self.assertEqual(attempts, list(range(1, 11)))
+        self.assertEqual(len(self.told.all("connecting")), 11)
+        self.over()
+
+    def test_never_above_the_cap(self) -> None:
+        """Whatever the dice say, a delay is at most the cap, and at least three quarters of it."""
+        connector = self.start()
+        for at in (0.0, 0.3, 0.9, 1.0) * 25:
+            self.dice.at = at
+            connector.fail(REFUSED)
+            self.assertLessEqual(self.retry(), 60)
+        self.dice.at = 0.0
+        connector.fail(REFUSED)
+        self.assertEqual(self.retry(), 45)
+        self.over()
+
+    def test_reset_only_after_a_stable_spell(self) -> None:
+        """A connection that was authenticated but short-lived does not reset the delay."""
+        connector = self.start()
+        delays = []
+        for seconds in (0, 1, 59.9, 60):
+            wire = connector.open()
+            self.settle(wire)
+            self.clock.pump([1] * int(seconds) + [seconds - int(seconds)])
+            wire.lose()
+            delays.append(self.retry())
+        self.assertEqual(delays, [1, 2, 4, 1])
+        self.over()
+
+    def test_no_reset_without_authentication(self) -> None:
+        """A venue that accepts sockets and refuses logins meets ever longer delays."""
+        connector = self.start()
+        delays = []
+        for _ in range(4):
+            connector.open().protocol.drop(VenueRefusal("UNKNOWN_ERROR"))
+            self.clock.advance(0)
+            delays.append(self.retry())
+        self.assertEqual(delays, [1, 2, 4, 8])
+        self.over()
+
+    def test_hopeless_refusal(self) -> None:
+        """What only a person can heal goes to the cap at once."""
+        connector = self.start()
+        connector.open().protocol.drop(VenueRefusal("CH_CLIENT_AUTH_FAILURE", "wrong secret"))
+        self.clock.advance(0)
+        cause, reason = self.told.last("lost")
+        self.assertEqual(cause.code, "CH_CLIENT_AUTH_FAILURE")
+        self.assertIn("wrong secret", reason)
+        self.assertEqual(self.retry(), 60)
+        self.over()
+
+    def test_one_retry_for_each_loss(self) -> None:
+        """A connection that ends is told once, and leads to exactly one attempt."""
+        connector = self.start()
+        wire = connector.open()
+        self.settle(wire)
+        wire.lose()
+        self.assertEqual(self.told.names(), ["connecting", "opened", "lost", "retrying"])
+        self.clock.advance(1)
+        self.assertEqual((connector.attempts, connector.state), (2, "connecting"))
+        self.assertEqual(self.metrics.counted("connections_lost", "ConnectionDone"), 1)
+        self.over()
+
+
+class DeadlineTest(ConnectionCase):
+    """Thirty seconds from the first packet to ready, wherever it hangs."""
+
+    def late(self, stage: str) -> None:
+        """The deadline rings in ``stage``, and another attempt follows."""
+        self.clock.advance(29.999)
+        self.assertEqual(self.told.all("lost"), [])
+        self.clock.advance(0.001)
+        self.clock.advance(0)
+        cause, reason = self.told.last("lost")
+        self.assertIsInstance(cause, TimeoutError)
+        self.assertEqual(reason, f"not ready 30 s after it began (stuck in {stage})")
+        self.assertEqual(len(self.told.all("lost")), 1)
+        self.retry()
+        self.over()
+
+    def test_in_tcp(self) -> None:
+        """Nobody answers."""
+        self.start()
+        self.late("TCP")
+
+    def test_in_tls(self) -> None:
+        """Somebody accepts, and never shakes hands."""
+        self.start().accept()
+        self.late("TLS")
+
+    def test_in_authentication(self) -> None:
+        """A venue that beats but does not authenticate."""
+        self.start().open()
+        self.late("authentication")
+
+    def test_over_once_settled(self) -> None:
+        """A connection that settled in time is not late afterwards."""
+        wire = self.start().open()
+        self.clock.advance(29)
+        self.settle(wire)
+        self.clock.advance(2)
+        self.assertEqual(self.told.all("lost"), [])
+        self.over()
+
+    def test_begins_anew_for_each_attempt(self) -> None:
+        """A late attempt does not shorten the next one."""
+        connector = self.start()
+        self.clock.advance(30)
+        self.retry()
+        connector.open()
+        self.clock.advance(29)
+        self.assertEqual(len(self.told.all("lost")), 1)
+        self.over()
+
+
+class StopTest(ConnectionCase):
+    """Stop, in every state, exactly once, leaving nothing."""
+
+    def test_before_the_start(self) -> None:
+        """Nothing to stop."""
+        self.over()
+
+    def test_while_connecting(self) -> None:
+        """The attempt is given up."""
+        connector = self.start()
+        self.over()
+        self.assertEqual((connector.state, connector.attempts), ("disconnected", 1))
+
+    def test_in_each_stage(self) -> None:
+        """An open socket is closed, and only then have we stopped."""
+        acts: list[Callable[[Connector], Any]] = [
+            lambda connector: connector.accept(),
+            lambda connector: connector.open(),
+            lambda connector: self.settle(connector.open()),
+        ]
+        for act in acts:
+            self.setUp()
+            connector = self.start()
+            act(connector)
+            stopped = self.connection.stopService()
+            self.assertTrue(connector.wires[0].aborted)
+            self.assertNoResult(stopped)
+            self.clock.advance(0)
+            self.successResultOf(stopped)
+            self.assertEqual(self.told.all("retrying"), [])
+            self.assertEqual(len(self.told.all("lost")), 1)
+            self.over()
+
+    def test_while_waiting(self) -> None:
+        """The next attempt is called off."""
+        connector = self.start()
+        connector.fail(REFUSED)
+        self.over()
+        self.clock.advance(100)
+        self.assertEqual(connector.attempts, 1)
+
+    def test_while_explaining(self) -> None:
+        """Stopping does not wait for an explanation, which then changes nothing."""
+        words: Deferred[str] = Deferred()
+        self.in_thread = lambda *_: words
+        self.start().accept().lose(UNTRUSTED)
+        self.over()
+        words.callback("it has expired")
+        self.over()
+        self.assertEqual(self.told.all("retrying"), [])
+
+    def test_while_being_dropped(self) -> None:
+        """A connection that is being dropped for another reason is waited for."""
+        wire = self.start().open()
+        wire.protocol.drop(ValueError("enough"))
+        stopped = self.connection.stopService()
+        self.assertNoResult(stopped)
+        self.clock.advance(0)
+        self.successResultOf(stopped)
+        self.assertEqual(self.told.last("lost")[1], "enough")
+        self.over()
+
+    def test_twice(self) -> None:
+        """Whoever asks again is told too."""
+        self.start().open()
+        first, second = self.connection.stopService(), self.connection.stopService()
+        self.clock.advance(0)
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.over()
