@@ -22,6 +22,8 @@ HEARTBEAT = int(common_pb2.HEARTBEAT_EVENT)
 
 # How every frame with a spot event begins: field 1 (the payload type) is 2131.
 SPOT_FRAME = b"\x08\xd3\x10"
+# The tag of ProtoOASpotEvent.trendbar (field 6, length-delimited).
+_TRENDBAR = b"\x32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +160,17 @@ def decode_spot(frame: bytes) -> api_pb2.ProtoOASpotEvent:
     Nearly all frames are such; the others go through `decode`. Raises ProtocolError as it does.
     """
     try:
-        envelope = fast_pb2.SpotEnvelope.FromString(frame)
+        event = fast_pb2.SpotEnvelope.FromString(frame).payload
     except DecodeError as error:
         raise ProtocolError(f"a ProtoOASpotEvent of {len(frame)} bytes cannot be read") from error
-    if not envelope.payload.IsInitialized():
-        missing = ", ".join(missing_fields(envelope.payload))
+    # Asking protobuf costs more than parsing did. It need not be asked when both required fields
+    # have a value, and there can be no trendbar, which has required fields of its own.
+    if event.symbolId and event.ctidTraderAccountId and _TRENDBAR not in frame:
+        return event
+    if not event.IsInitialized():
+        missing = ", ".join(missing_fields(event))
         raise ProtocolError(f"ProtoOASpotEvent arrived without required fields: {missing}")
-    return envelope.payload
+    return event
 
 
 def has_unknown_fields(message: Message) -> bool:
