@@ -123,16 +123,23 @@ class Fanout:
         self._metrics.ticks_out += len(frames) * len(ready)
         self._metrics.frames_out += len(ready)
 
-    def newest(self, keys: Iterable[str], since: int, seen: Seen) -> bytes:
+    def newest(
+        self, keys: Iterable[str], since: int, seen: Seen, joined: Mapping[str, int]
+    ) -> bytes:
         """What a client missed after serial ``since``: the newest tick of each key that changed,
         oldest first. Ticks that it will never see, counted from ``seen``, are in ``conflated``.
+        Keys that it has wanted for a shorter time have a serial of their own in ``joined``.
         """
         seqs = seen.seqs if seen.life == self._life else {}
-        found = [entry for key in keys if (entry := self._newest.get(key)) and entry[0] > since]
+        found = [
+            entry
+            for key in keys
+            if (entry := self._newest.get(key)) and entry[0] > joined.get(key, since)
+        ]
         found.sort(key=lambda entry: entry[0])
         frames = []
         for _, tick, frame in found:
-            before = seqs.get(tick.symbol.key)
+            before = None if tick.symbol.key in joined else seqs.get(tick.symbol.key)
             conflated = 0 if before is None else tick.seq - before - 1
             if conflated > 0:
                 self._metrics.conflated += conflated

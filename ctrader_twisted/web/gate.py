@@ -1,4 +1,4 @@
-"""Autobahn's server protocol with one gate for every byte, and two of its defects worked around.
+"""Autobahn's server protocol with one gate for every byte, and some of its defects worked around.
 
 The gate: Autobahn writes everything (handshake, replies, pongs, close frames) through `sendData`
 and nothing else, and says goodbye, whichever side began, through `sendCloseFrame`. So these two
@@ -11,6 +11,10 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
   attributes of the class there is nothing left to copy, or to print.
 * ``tcpNoDelay`` is read before it is copied, and the error swallowed, so it is never applied. The
   `Outbox` sets the socket's option itself.
+* Its timers run on the global reactor, whatever reactor the factory was given; the one of the
+  closing handshake is not cancelled when the connection ends.
+* A client that says goodbye and then reads nothing would keep its socket for ever: closing waits
+  until everything is written, and nobody bounds that wait.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from typing import Any, Protocol
 
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.web.outbox import Outbox
@@ -27,6 +33,8 @@ from ctrader_twisted.web.outbox import Outbox
 
 class GatedFactory(Protocol):
     """Who makes gated connections, and their ways out."""
+
+    clock: IReactorTime
 
     def outbox(self, connection: Any) -> Outbox:
         """A way out for a new connection, which has its transport already."""
@@ -37,11 +45,29 @@ class GatedProtocol(WebSocketServerProtocol):
 
     factory: GatedFactory
     outbox: Outbox
+    closeHandshakeTimeout: float
+    _cut: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """The socket is ours: from now on nobody else writes to it."""
         self.outbox = self.factory.outbox(self)
         super().connectionMade()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The socket is gone, and so is every timer."""
+        for timer in (self._cut, self.closeHandshakeTimeoutCall):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._cut = self.closeHandshakeTimeoutCall = None
+        super().connectionLost(reason)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        """Close when all is written, but do not wait for ever for a peer that does not read."""
+        if not abort and self.state != self.STATE_CLOSED:
+            self._cut = self.factory.clock.callLater(
+                self.closeHandshakeTimeout, self._closeConnection, True
+            )
+        super().dropConnection(abort)
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """The gate. (Chopping and syncing are for Autobahn's own test suite.)"""
@@ -59,8 +85,22 @@ class GatedProtocol(WebSocketServerProtocol):
         self.outbox.shut()
 
 
+class Timers:
+    """What Autobahn wants of a timer, on a clock that was handed in."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+
+    def call_later(self, delay_s: float, call: Callable[..., object], *args: Any) -> IDelayedCall:
+        """As `callLater`."""
+        return self._clock.callLater(delay_s, call, *args)
+
+
 def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> type[GatedProtocol]:
-    """``protocol`` with the factory's options as attributes of the class."""
+    """``protocol`` with the factory's options as attributes of the class; the factory gets its
+    reactor's timers.
+    """
+    factory._batched_timer = Timers(factory.reactor)
     options: dict[str, Any] = {"CONFIG_ATTRS": []}
     for name in protocol.CONFIG_ATTRS:
         value = getattr(factory, name)
@@ -94,7 +134,14 @@ def check(protocol: type[GatedProtocol]) -> None:
 
     Raises ConfigurationError; better at start than as frames that cut into each other.
     """
-    for name in ("sendData", "sendCloseFrame", "_connectionMade", "CONFIG_ATTRS"):
+    for name in (
+        "sendData",
+        "sendCloseFrame",
+        "dropConnection",
+        "_closeConnection",
+        "_connectionMade",
+        "CONFIG_ATTRS",
+    ):
         if not hasattr(WebSocketServerProtocol, name):
             raise ConfigurationError(
                 f"this version of Autobahn has no {name}: install one that ctrader-twisted allows"

@@ -67,6 +67,7 @@ class Outbox:
         self._queued = 0
         self._group: Group | None = None
         self._parked_at: int | None = None
+        self._joined: dict[str, int] = {}
         self._seen = NOTHING_SEEN
         self._shut = False
         self._arming = False
@@ -93,6 +94,9 @@ class Outbox:
 
     def write(self, some: bytes) -> None:
         """The gate: any bytes for this client, in order."""
+        if self._parked_at is None and not self._shut:
+            # Ticks of this turn were first. Were we parked before them, they would be lost.
+            self.flush()
         if self._shut:
             # Nothing but the close frame comes after `shut`; it goes behind what Twisted holds.
             self._transport.write(some)
@@ -122,6 +126,10 @@ class Outbox:
                 self._fanout.flush_group(one)
         if old is not None:
             old.ready.pop(self, None)
+        if group is not None and self._parked_at is not None:
+            # Of a symbol that is new to a parked client nothing from before now is owed to it.
+            for key in group.keys.difference(() if old is None else old.keys):
+                self._joined[key] = self._fanout.serial
         self._get_ready()
 
     def idle_since(self) -> float:
@@ -147,6 +155,8 @@ class Outbox:
         """TLS: the transport's buffer is full."""
         self._is_full = True
         if self._parked_at is None and not self._shut:
+            self.flush()
+        if self._parked_at is None and not self._shut:
             self._mark_parked()
 
     def resumeProducing(self) -> None:
@@ -160,7 +170,9 @@ class Outbox:
                 return
         if self._group is not None:
             self._fanout.flush_group(self._group)
-            missed = self._fanout.newest(self._group.keys, self._parked_at, self._seen)
+            missed = self._fanout.newest(
+                self._group.keys, self._parked_at, self._seen, self._joined
+            )
             self._mark_parked()
             if missed and not self._pass(missed):
                 return
@@ -204,6 +216,7 @@ class Outbox:
 
     def _mark_parked(self) -> None:
         self._parked_at = self._fanout.serial
+        self._joined.clear()
         self._progress, self._stalled_since = None, None
         if self._group is not None:
             self._group.ready.pop(self, None)
