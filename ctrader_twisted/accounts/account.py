@@ -56,6 +56,7 @@ class Account:
         self._demand = Demand(grace_s)
         self._soon: IDelayedCall | None = None
         self._grace: IDelayedCall | None = None
+        self._stopped = False
         self._feed = Feed(
             account_id=account_id,
             access_token=access_token,
@@ -115,7 +116,8 @@ class Account:
         return 0 if subscriptions is None else len(subscriptions.confirmed)
 
     def stop(self) -> None:
-        """The daemon ends: no timer of ours may outlive it."""
+        """The daemon ends: no timer of ours may outlive it, though clients may leave later."""
+        self._stopped = True
         self._cancel_timers()
         self._feed.end()
 
@@ -134,18 +136,20 @@ class Account:
         for consumer in consumers:
             self._demand.unwant(consumer, [key], self._clock.seconds())
         if consumers:
+            self._pursue_soon()
             self._listener.withdrawn(consumers, wanted)
 
     def _pursue_soon(self) -> None:
         """Once per reactor turn, so that many requests of clients become one of ours."""
-        if self._soon is None and self._feed.subscriptions is not None:
+        if self._soon is None and not self._stopped:
             self._soon = self._clock.callLater(0, self._pursue)
 
     def _pursue(self) -> None:
         self._cancel_timers()
-        if self._feed.subscriptions is None:
-            return
-        self._feed.subscriptions.pursue()
+        if self._feed.subscriptions is not None:
+            self._feed.subscriptions.pursue()
+        # Graces run during outages and pauses too. Looking drops those that are over.
+        self._wanted()
         ends = self._demand.next_change()
         if ends is not None:
             delay_s = max(0.0, ends - self._clock.seconds())

@@ -189,7 +189,7 @@ class Feed:
     def end(self) -> None:
         """The life of the session is over."""
         if self.subscriptions is not None:
-            self._left_over = set(self.subscriptions.confirmed)
+            self._left_over = self.subscriptions.may_be_subscribed()
             self.subscriptions.end()
             self.subscriptions = None
         self._ticks.forget()
