@@ -16,6 +16,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     # floor, module or package, what it may import of ours
     (6, "tap", "*"),
     (6, "cli", "*"),
+    (6, "tail", "*"),
     (6, "daemon", "*"),
     (5, "web", "accounts tokens contract market.model market.units errors metrics logs budget"),
     (4, "accounts", "upstream trading market tokens metrics errors"),

@@ -1,0 +1,101 @@
+"""`ctrader-stream tail`: the ticks of a running daemon, on a terminal or in a pipe.
+
+A client like any other: it knows the tick stream, and nothing of the daemon's inside.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+from urllib.parse import urlsplit
+
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.task import LoopingCall
+
+from ctrader_twisted.tail.connection import TailFactory
+from ctrader_twisted.tail.follower import Follower
+from ctrader_twisted.tail.rendering import JsonLines, Lines, View
+from ctrader_twisted.tail.screen import PAINT_S, Screen
+
+CONNECT_TIMEOUT_S = 10
+
+__all__ = ["make_tail"]
+
+
+def make_tail(
+    reactor: Any,
+    *,
+    url: str,
+    symbols: Sequence[str],
+    count: int | None,
+    as_json: bool,
+    out: TextIO,
+    err: TextIO,
+    environ: Mapping[str, str],
+) -> Follower:
+    """A tail that is ready to start; its `finished` fires with the exit status."""
+    view = _view(symbols, as_json, out, err, environ)
+    endpoint: Any = _endpoint(reactor, url)
+    follower = Follower(
+        url=url,
+        symbols=symbols,
+        count=count,
+        view=view,
+        dial=lambda listener: endpoint.connect(TailFactory(url, listener, reactor)),
+        clock=reactor,
+        rng=random.Random(),
+    )
+    if isinstance(view, Screen):
+        _paint_now_and_then(view, follower, reactor)
+    return follower
+
+
+def _view(
+    symbols: Sequence[str], as_json: bool, out: TextIO, err: TextIO, environ: Mapping[str, str]
+) -> View:
+    if as_json:
+        return JsonLines(out, err)
+    if not out.isatty() or environ.get("TERM", "") in {"", "dumb"}:
+        return Lines(out, err)
+    return Screen(
+        out,
+        err,
+        symbols=symbols,
+        size=lambda: os.get_terminal_size(out.fileno()),
+        colour=not environ.get("NO_COLOR"),
+    )
+
+
+def _endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
+    """Where to knock; `wss` verifies the chain and the name against the system's authorities."""
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme == "wss"
+    port = parts.port or (443 if secure else 80)
+    endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT_S)
+    return wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
+
+
+def _paint_now_and_then(screen: Screen, follower: Follower, reactor: Any) -> None:
+    """Ticks may come by the thousand; eyes need a picture now and then."""
+
+    def paint() -> None:
+        try:
+            screen.paint(reactor.seconds())
+        except OSError as error:
+            follower.output_lost(error)
+
+    painting = LoopingCall(paint)
+    painting.clock = reactor
+
+    def ended(status: int) -> int:
+        if painting.running:
+            painting.stop()
+        paint()
+        return status
+
+    follower.finished.addCallback(ended)
+    reactor.callWhenRunning(lambda: painting.start(PAINT_S).addErrback(follower.broke))
