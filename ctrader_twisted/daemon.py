@@ -27,6 +27,7 @@ from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
 
 T = TypeVar("T")
+BACKLOG = 4096
 
 
 class Door(Service):
@@ -52,7 +53,7 @@ class Door(Service):
         if self._port is not None:
             return
         try:
-            endpoint = serverFromString(self._reactor, self._listen)
+            endpoint = serverFromString(self._reactor, _with_backlog(self._listen))
             listening = without_twisteds_words(lambda: endpoint.listen(self._factory))
         except (ValueError, TypeError, OSError) as error:
             raise ConfigurationError(
@@ -184,6 +185,15 @@ class Daemon(MultiService):
         except Exception as error:
             self.log.failure("could not {name} in {seconds:.1f} s", name=name, seconds=seconds)
             del error
+
+
+def _with_backlog(listen: str) -> str:
+    """Twisted lets 50 connections wait to be accepted; when a network comes back, or we do,
+    thousands of browsers come in the same second, and those beyond wait a second or more.
+    """
+    if listen.startswith(("tcp:", "tcp6:", "ssl:", "unix:")) and ":backlog=" not in listen:
+        return f"{listen}:backlog={BACKLOG}"
+    return listen
 
 
 def _cannot_listen(listen: str, failure: Failure) -> str:
