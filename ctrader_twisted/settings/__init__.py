@@ -80,9 +80,22 @@ class WebSettings:
     handshake_timeout_s: float = 10.0
     outbox_bytes: int = 1024 * 1024
     outbox_age_s: float = 5.0
+    window_ms: float = 0.0
     frame_bytes: int = 64 * 1024
     symbols_per_client: int = 500
     messages_per_s: float = 50.0
+    keys_file: Path | None = None
+    require_key: bool = False
+    auth_timeout_s: float = 5.0
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    arrival_timeout_s: float = 15.0
+    body_bytes: int = 64 * 1024
+    calls_per_s: float = 50.0
+    connections_per_address: int = 100
+    connections_per_key: int = 1000
+    messages_per_s_per_key: float = 500.0
     clients: int = 10_000
     compression: bool = False
     stop_timeout_s: float = 5.0
@@ -151,6 +164,8 @@ def load_web(
 def _complete_web(web: dict[str, Any]) -> dict[str, Any]:
     ws_port = web.pop("ws_port")
     web["listen"] = web["listen"] or f"tcp:port={ws_port}:interface=127.0.0.1"
+    for name in ("hosts", "origins", "trusted_proxies"):
+        web[name] = web[name] or ()
     return web
 
 

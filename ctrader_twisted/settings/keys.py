@@ -6,27 +6,25 @@ hold the example files against it. A new setting is a row here and a field in `s
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from ctrader_twisted.logs import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a value may be.
-
-    ``allowed`` completes "must be ..."; ``parse`` makes the value of stripped text, or raises
-    ValueError without repeating the text. ``wordy``: a good value may be longer than a number.
-    """
-
-    allowed: str
-    parse: Callable[[str], Any]
-    wordy: bool = False
+from ctrader_twisted.settings.kinds import (
+    ADDRESSES,
+    ENDPOINT,
+    ENVIRONMENT,
+    FILE,
+    FLAG,
+    HOST,
+    HOSTS,
+    IDENTIFIER,
+    ORIGINS,
+    PATH,
+    PORT,
+    SECRET,
+    Kind,
+    number,
+    whole,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,132 +62,6 @@ class Key:
 
 # In two sections, so the command line needs the section as well.
 _SHARED_NAMES = frozenset({"heartbeat_s"})
-
-
-# -- kinds ----------------------------------------------------------------------------------------
-
-
-def whole(low: int, high: int) -> Kind:
-    """A whole number in plain decimal digits."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not low <= int(text) <= high:
-            raise ValueError
-        return int(text)
-
-    return Kind(f"a whole number from {low} to {high}", parse)
-
-
-def number(high: float, *, low: float = 0, zero: bool = False) -> Kind:
-    """A decimal number up to `high`, above `low` (`zero`: `low` itself is allowed too)."""
-
-    def parse(text: str) -> float:
-        if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", text):
-            raise ValueError
-        value = float(text)
-        if not low <= value <= high or (value == low and not zero):
-            raise ValueError
-        return value
-
-    return Kind(
-        f"a number from {low:g} to {high:g}" if zero else f"a number above {low:g}, up to {high:g}",
-        parse,
-    )
-
-
-def choice(*words: str) -> Kind:
-    """One of some words, in any case."""
-
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError
-        return text.lower()
-
-    return Kind(f"{', '.join(words[:-1])} or {words[-1]}", parse)
-
-
-def _parse_flag(text: str) -> bool:
-    word = text.lower()
-    if word in {"true", "yes", "on", "1"}:
-        return True
-    if word in {"false", "no", "off", "0"}:
-        return False
-    raise ValueError
-
-
-def _parse_host(text: str) -> str:
-    if re.fullmatch(r"(?=.{1,253}$)[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9])?", text):
-        return text.lower()
-    return str(ipaddress.ip_address(text))
-
-
-def _parse_identifier(text: str) -> str:
-    if not re.fullmatch(r"[\x21-\x7e]{1,256}", text):
-        raise ValueError
-    return text
-
-
-def _parse_secret(text: str) -> Secret:
-    if not text or not text.isprintable() or len(text) > 8192:
-        raise ValueError
-    return Secret(text)
-
-
-def _parse_file(text: str) -> Path:
-    if not text.isprintable():
-        raise ValueError
-    try:
-        # Absolute, because a daemon changes its working directory after it has read its settings.
-        path = Path(text).expanduser().absolute()
-        with path.open("rb"):
-            return path
-    except (OSError, RuntimeError) as problem:
-        raise ValueError from problem
-
-
-# Endpoint type -> its keyword arguments; one of the names marked by * must be there (a lone word
-# in first place counts as the first of them).
-_ENDPOINTS = {
-    "tcp": "*port interface backlog",
-    "tcp6": "*port interface backlog",
-    "ssl": "*port interface backlog privateKey certKey extraCertChain sslmethod dhParameters",
-    "unix": "*address mode backlog lockfile",
-    "systemd": "domain *index *name",
-}
-
-
-def _parse_endpoint(text: str) -> str:
-    """A light check of what `twisted.internet.endpoints.serverFromString` takes."""
-    kind, *rest = re.split(r"(?<!\\):", text)
-    names = _ENDPOINTS.get(kind, "").split()
-    needed = [name[1:] for name in names if name.startswith("*")]
-    arguments: dict[str, str] = {}
-    for position, part in enumerate(rest):
-        name, equals, value = part.partition("=")
-        if not equals and position == 0 and needed:
-            name, value = needed[0], part
-        if name not in {known.lstrip("*") for known in names} or name in arguments or not value:
-            raise ValueError
-        arguments[name] = value
-    if not text.isprintable() or not any(name in arguments for name in needed):
-        raise ValueError
-    if "port" in arguments:
-        PORT.parse(arguments["port"])
-    return text
-
-
-PORT = whole(0, 65535)
-HOST = Kind("a host name or an IP address, without scheme and port", _parse_host, wordy=True)
-ENVIRONMENT = choice("simulator", "demo", "live")
-FLAG = Kind("true or false", _parse_flag)
-FILE = Kind("the name of a file that can be read", _parse_file, wordy=True)
-IDENTIFIER = Kind("printable characters without spaces", _parse_identifier, wordy=True)
-SECRET = Kind("one line of printable characters", _parse_secret)
-ENDPOINT = Kind(
-    "a Twisted endpoint (tcp, tcp6, ssl, unix, systemd) such as tcp:8080:interface=127.0.0.1",
-    _parse_endpoint,
-    wordy=True,
-)
 
 
 # -- the table ------------------------------------------------------------------------------------
@@ -275,6 +147,30 @@ KEYS: tuple[Key, ...] = (
          "Symbols that one client may subscribe to."),
     _key("web", "messages_per_s", number(100_000), "50",
          "Messages per second that one client may send."),
+    _key("web", "keys_file", PATH, "",
+         "The file of API keys (ctrader-stream keys add); beyond loopback nothing works without."),
+    _key("web", "require_key", FLAG, "false",
+         "Ask for a key on loopback too, as behind a proxy that serves strangers."),
+    _key("web", "auth_timeout_s", number(600), "5",
+         "Seconds that a WebSocket client has to show its key in connect (4408)."),
+    _key("web", "hosts", HOSTS, "",
+         "Names by which we are called in Host, besides localhost and plain IP addresses."),
+    _key("web", "origins", ORIGINS, "",
+         "Origins of pages that may call us, besides our own page."),
+    _key("web", "trusted_proxies", ADDRESSES, "",
+         "Proxies whose X-Forwarded-For we believe; unix stands for whoever uses our socket file."),
+    _key("web", "arrival_timeout_s", number(600), "15",
+         "Seconds in which an HTTP request must have arrived, TLS and headers and body (408)."),
+    _key("web", "body_bytes", whole(1024, 2**24), "65536",
+         "The largest body of an HTTP request (413)."),
+    _key("web", "calls_per_s", number(100_000), "50",
+         "HTTP requests and WebSocket handshakes per second of one key or address (429, 4429)."),
+    _key("web", "connections_per_address", whole(1, 1_000_000), "100",
+         "WebSockets from one address without a key; does not count on loopback (4429)."),
+    _key("web", "connections_per_key", whole(1, 1_000_000), "1000",
+         "WebSockets with the same key (4429)."),
+    _key("web", "messages_per_s_per_key", number(1_000_000), "500",
+         "Messages per second from all clients with the same key."),
     _key("web", "clients", whole(1, 1_000_000), "10000",
          "Clients at one time; more are sent away (1013). Each needs a file descriptor."),
     _key("web", "compression", FLAG, "false",

@@ -49,6 +49,12 @@ OTHER = {
     "heartbeat_s": "7.5",
     "listen": "tcp:port=9999",
     "compression": "yes",
+    "require_key": "yes",
+    "keys_file": "keys.json",
+    "hosts": "ticks.example.com",
+    "origins": "https://app.example.com, http://localhost:3000",
+    "trusted_proxies": "10.0.0.0/8 unix",
+    "body_bytes": "70000",
     "history_per_s": "3",
     "frame_limit_bytes": "70000",
     "outbox_bytes": "70000",
@@ -895,6 +901,43 @@ class NoSecretTests(SettingsTestCase):
             except ConfigurationError as error:
                 text = "".join(traceback.format_exception(error))
             self.assertNotIn("<<", text)
+
+
+class ListTests(SettingsTestCase):
+    """Keys that take several values."""
+
+    def test_several(self) -> None:
+        """Commas and blanks separate, each value once, in its one spelling."""
+        web = self.load(
+            conf="[web]\nhosts = Ticks.example.com, b.example\n"
+            "origins = https://App.example.com:443/ http://[::1]:3000\n"
+            "trusted_proxies = 10.0.0.0/8, 127.0.0.1 UNIX, 127.0.0.1/32"
+        ).web
+        self.assertEqual(web.hosts, ("ticks.example.com", "b.example"))
+        self.assertEqual(web.origins, ("https://app.example.com", "http://[::1]:3000"))
+        self.assertEqual(web.trusted_proxies, ("10.0.0.0/8", "127.0.0.1/32", "unix"))
+
+    def test_not_one_of_them(self) -> None:
+        """One wrong value refuses the whole key."""
+        for name, value in (
+            ("hosts", "a.example https://b.example"),
+            ("hosts", "a.example:80"),
+            ("origins", "app.example.com"),
+            ("origins", "https://app.example.com/page"),
+            ("origins", "https://*.example.com"),
+            ("origins", "https://a@b.example"),
+            ("origins", "https://b.example:port"),
+            ("trusted_proxies", "10.0.0.1/8"),
+            ("trusted_proxies", "proxy.example"),
+        ):
+            said = self.refusal(conf=f"[web]\n{name} = {value}")
+            self.assert_says(said, f"[web] {name}", "must be")
+
+    def test_key_file_may_come_later(self) -> None:
+        """The file of keys need not exist when settings are read; its name becomes absolute."""
+        web = self.load(conf="[web]\nkeys_file = nowhere/keys.json").web
+        self.assertEqual(web.keys_file, Path("nowhere/keys.json").absolute())
+        self.assert_says(self.refusal(conf="[web]\nkeys_file = a\x00b"), "the name of a file")
 
 
 class ExampleTests(SettingsTestCase):
