@@ -8,22 +8,30 @@ rounded to the symbol's digits.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 PROTOCOL = 1
 
 Id = str | int | float | None
 
+# Before the catalogue is known any name may be wanted, and is kept.
+Name = Annotated[str, Meta(max_length=256)]
+
 # -- what clients send
 
 
-class Header(Struct):
-    """What every request has. ``id`` is repeated in the reply."""
+class Tag(Struct):
+    """``id`` is repeated in the reply, whatever else is wrong with the request."""
+
+    id: Id = None
+
+
+class Header(Tag, kw_only=True):
+    """What every request has."""
 
     type: str
-    id: Id = None
 
 
 class Connect(Struct):
@@ -39,8 +47,8 @@ class Subscribe(Struct):
     ``snapshot``: send the last known tick of each symbol at once.
     """
 
-    symbols: list[str] | None = None
-    symbol: str | None = None
+    symbols: list[Name] | None = None
+    symbol: Name | None = None
     snapshot: bool = True
 
     def names(self) -> list[str] | None:

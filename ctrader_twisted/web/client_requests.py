@@ -12,6 +12,7 @@ from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.errors import ClientRequestError
 
 _header = msgspec.json.Decoder(contract.Header)
+_tag = msgspec.json.Decoder(contract.Tag)
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
@@ -25,6 +26,14 @@ def read_header(payload: bytes, is_binary: bool) -> contract.Header:
         raise ClientRequestError("BAD_REQUEST", str(error)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ClientRequestError("NOT_JSON", f"not a JSON object: {error}") from error
+
+
+def read_id(payload: bytes) -> contract.Id:
+    """The ``id`` of a request that is refused; None when it has none, or none that can be read."""
+    try:
+        return _tag.decode(payload).id
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def read(payload: bytes, kind: type[StructT]) -> StructT:

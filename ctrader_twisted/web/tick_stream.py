@@ -34,7 +34,7 @@ from ctrader_twisted.errors import ClientRequestError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import SLOW, Audience
-from ctrader_twisted.web.client_requests import names, read, read_header, subscribed
+from ctrader_twisted.web.client_requests import names, read, read_header, read_id, subscribed
 from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
 from ctrader_twisted.web.outbox import Outbox
 
@@ -78,14 +78,11 @@ class TickStreamProtocol(GatedProtocol):
         """One message of the client. Whatever it is, the daemon lives on."""
         if not self.is_in:
             return
-        request_id: contract.Id = None
         try:
             self._check_rate()
-            header = read_header(payload, isBinary)
-            request_id = header.id
-            self._serve(header, payload)
+            self._serve(read_header(payload, isBinary), payload)
         except ClientRequestError as error:
-            self._refuse(error, request_id)
+            self._refuse(error, read_id(payload))
         except Exception:
             self.logger.failure("a client's message could not be served")
             self.close(OUR_FAILURE, "an internal error")
@@ -191,12 +188,20 @@ class TickStreamProtocol(GatedProtocol):
     # -- inside
 
     def _within_limit(self, names: list[str]) -> tuple[list[str], list[Wanted]]:
-        limit = self.factory.audience.limits.symbols
-        wants = {name.upper() for name in self.factory.account.subscriptions(self.outbox)}
+        account, limit = self.factory.account, self.factory.audience.limits.symbols
+        wants = {name.upper() for name in account.subscriptions(self.outbox)}
+        if len(wants) + len(names) <= limit:
+            return names, []
+        symbols = account.state.symbols
+        known = None if symbols is None else {name.upper() for name in symbols}
         allowed, beyond = [], []
         for name in names:
-            if name.upper() in wants or len(wants) < limit:
-                wants.add(name.upper())
+            key = name.upper()
+            # What cannot be had takes no place; the account says why.
+            if key in wants or (known is not None and key not in known):
+                allowed.append(name)
+            elif len(wants) < limit:
+                wants.add(key)
                 allowed.append(name)
             else:
                 why = f"a client may have {limit} symbols"
