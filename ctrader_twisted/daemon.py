@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, FirstError, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
 from ctrader_twisted.accounts import Account
-from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.errors import ConfigurationError, CtraderError
 from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
@@ -109,7 +109,7 @@ class Daemon(MultiService):
         self._clock = clock
         self._venue = venue
         self._application = application
-        self._audience = audience
+        self.audience = audience
         self._stop_timeout_s = stop_timeout_s
         self._has_ports = False
         self.connection = connection
@@ -156,7 +156,7 @@ class Daemon(MultiService):
     def startService(self) -> None:
         """Start all, and look after the clients from now on."""
         super().startService()
-        self._audience.start()
+        self.audience.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop, within the bound whatever happens."""
@@ -168,23 +168,36 @@ class Daemon(MultiService):
         ends = self._clock.seconds() + self._stop_timeout_s
         await self._step("stop listening", ends, self.door.stopService)
         await self._step("say goodbye to clients", ends, self._goodbye)
-        await self._step("log out", ends, self._application.log_out)
+        await self._step("log out", ends, self._log_out)
         self.account.stop()
         await self._step("close the connection", ends, self.connection.stopService)
         if self._venue is not None:
             await self._step("stop the embedded venue", ends, self._venue.stopService)
 
     def _goodbye(self) -> Deferred[Any]:
-        return DeferredList(self._audience.stop())
+        # What is left when the time is over is cancelled, and nobody needs to hear of it.
+        return DeferredList(self.audience.stop(), consumeErrors=True)
+
+    def _log_out(self) -> Deferred[Any]:
+        def unwrapped(failure: Failure) -> Failure:
+            failure.trap(FirstError)
+            return cast(Failure, failure.value.subFailure)
+
+        return self._application.log_out().addErrback(unwrapped)
 
     async def _step(self, name: str, ends: float, act: Callable[[], Any]) -> None:
         # Half of what is left, so that no step can eat the time of those after it.
         seconds = max(0.05, (ends - self._clock.seconds()) / 2)
+
+        def too_late(*_: object) -> None:
+            raise TimeoutError(f"not done within {seconds:.1f} s")
+
         try:
-            await maybeDeferred(act).addTimeout(seconds, cast(Any, self._clock))
-        except Exception as error:
-            self.log.failure("could not {name} in {seconds:.1f} s", name=name, seconds=seconds)
-            del error
+            await maybeDeferred(act).addTimeout(seconds, cast(Any, self._clock), too_late)
+        except (TimeoutError, CtraderError) as error:
+            self.log.warn("could not {name}: {error}; going on", name=name, error=error)
+        except Exception:
+            self.log.failure("could not {name}", name=name)
 
 
 def _with_backlog(listen: str) -> str:

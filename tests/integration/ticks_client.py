@@ -127,7 +127,13 @@ class _Factory(WebSocketClientFactory):
 
 async def connect_to(port: int, path: str = "/ws") -> TicksClient:
     """A client that is connected to a daemon on this port of loopback."""
-    factory = _Factory(f"ws://127.0.0.1:{port}{path}")
-    await TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=5).connect(factory)
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port, timeout=5)
+    return await open_on(endpoint, f"ws://127.0.0.1:{port}{path}")
+
+
+async def open_on(endpoint: Any, url: str) -> TicksClient:
+    """A client that is connected through an endpoint."""
+    factory = _Factory(url)
+    await endpoint.connect(factory)
     client: TicksClient = await factory.opened.addTimeout(5, reactor)
     return client
