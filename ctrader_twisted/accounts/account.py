@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from ctrader_twisted.accounts.feed import Feed, Wanted
 from ctrader_twisted.market.demand import Consumer, Demand, Group
@@ -33,6 +34,8 @@ class AccountListener(Protocol):
 
 class Account:
     """One account, as the floors above see it."""
+
+    log = Logger()
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Account:
             clock=clock,
             metrics=metrics,
             wanted=self._wanted,
-            announce=listener.announce,
+            announce=self._announce,
             tick=self._deliver,
             withdraw=self._withdraw,
             run_id=run_id,
@@ -126,7 +129,17 @@ class Account:
     def _deliver(self, tick: Tick) -> None:
         groups = self._demand.groups(tick.symbol.key)
         if groups:
-            self._deliver_to(tick, groups)
+            try:
+                self._deliver_to(tick, groups)
+            except Exception:
+                # The doors are outsiders here: what they do wrong must not cost the connection.
+                self.log.failure("a tick could not be delivered", symbol=tick.symbol.name)
+
+    def _announce(self, state: AccountState) -> None:
+        try:
+            self._listener.announce(state)
+        except Exception:
+            self.log.failure("a status could not be announced", phase=state.phase.value)
 
     def _wanted(self) -> set[str]:
         return self._demand.wanted(self._clock.seconds())

@@ -145,3 +145,26 @@ class OutageTest(AccountCase):
         self.wire.lose()
         self.account.session.received(event, 5)
         self.over()
+
+
+class FaultyListenerTest(AccountCase):
+    """What the doors do wrong is theirs."""
+
+    def test_ticks_and_statuses_go_on(self) -> None:
+        """A listener that raises is logged each time; the connection and the next tick live on."""
+
+        def break_down(*_: object) -> None:
+            raise RuntimeError("a fault of the door")
+
+        self.told.reactions.update(deliver=break_down, announce=break_down)
+        self.connect()
+        self.want("EURUSD")
+        self.serve()
+        self.wire.say(spot(1, bid=110_000, ask=110_010))
+        self.wire.say(spot(1, bid=110_020))
+        self.assertEqual(len(self.told.all("deliver")), 2)
+        self.assertFalse(self.wire.aborted)
+        failures = self.flushLoggedErrors(RuntimeError)
+        self.assertEqual(len(failures), len(self.told.all("announce")) + 2)
+        self.over()
+        self.flushLoggedErrors(RuntimeError)
