@@ -181,7 +181,7 @@ class Daemon(MultiService):
     def _log_out(self) -> Deferred[Any]:
         def unwrapped(failure: Failure) -> Failure:
             failure.trap(FirstError)
-            return cast(Failure, failure.value.subFailure)
+            return cast(FirstError, failure.value).subFailure
 
         return self._application.log_out().addErrback(unwrapped)
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import os
 import random
 import secrets
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -75,7 +78,6 @@ def _file(given: str | None, default: str) -> Path | None:
 def makeService(options: Options) -> Daemon:
     """The service that twistd runs."""
     from twisted.internet import reactor
-    from twisted.internet.threads import deferToThread
 
     steady_time(reactor)
     settings = options.settings
@@ -83,7 +85,7 @@ def makeService(options: Options) -> Daemon:
     for note in (*settings.notes, venue_note(settings.venue)):
         log.info("{note}", note=note)
     try:
-        daemon = compose(settings, reactor=reactor, in_thread=deferToThread)
+        daemon = compose(settings, reactor=reactor, in_thread=partial(in_own_thread, reactor))
         daemon.take_ports()
     except ConfigurationError as error:
         raise SystemExit(f"ctrader-stream: {error}") from None
@@ -108,6 +110,23 @@ def steady_time(reactor: Any) -> None:
         timer.time += forward_s
         timer.seconds = time.monotonic
     reactor.seconds = time.monotonic
+
+
+def in_own_thread(reactor: Any, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    """Call something that blocks in a thread of its own; fires with what became of it.
+
+    The end of the process does not wait for it, as it would for the threads of the reactor's pool.
+    """
+    told: Deferred[Any] = Deferred()
+
+    def tell(outcome: Any) -> None:
+        reactor.callFromThread(told.callback, outcome)
+
+    def work() -> None:
+        maybeDeferred(call, *arguments).addBoth(tell)
+
+    threading.Thread(target=work, name=call.__name__, daemon=True).start()
+    return told
 
 
 def now_ms() -> int:

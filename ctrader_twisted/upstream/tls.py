@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
@@ -62,7 +62,7 @@ def _certificates(pem: bytes) -> list[Certificate]:
     blocks = [part + end for part in pem.split(end) if b"-----BEGIN CERTIFICATE-----" in part]
     try:
         return [Certificate.loadPEM(block) for block in blocks]
-    except SSL.Error:
+    except (SSL.Error, crypto.Error, ValueError):
         return []
 
 
@@ -88,11 +88,17 @@ def in_plain_words(cause: BaseException) -> str:
     return str(cause) or type(cause).__name__
 
 
+# What OpenSSL finds wrong with an answer that is no TLS at all.
+_NO_TLS = ("wrong version number", "http request", "packet length too long", "record layer failure")
+
+
 def _tls_words(cause: SSL.Error) -> str:
     entries = cause.args[0] if cause.args and isinstance(cause.args[0], list) else []
     reason = "; ".join(str(entry[-1]) for entry in entries if entry)
     if not reason:
         return "the TLS connection was cut"
+    if any(words in reason for words in _NO_TLS):
+        return f"this is no TLS server, or not its TLS port ({reason})"
     return f"TLS failed: {reason}"
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import treq
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
-from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.web.client import HTTPConnectionPool
 from zope.interface import implementer
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import Settings, load
 from ctrader_twisted.simulator.service import Behaviour, Credentials, Identity, Simulator
-from ctrader_twisted.tap import compose
+from ctrader_twisted.tap import compose, in_own_thread
 from tests.integration.ticks_client import TicksClient, connect_to
 
 #: Everything that takes minutes in earnest takes fractions of a second here.
@@ -98,12 +98,14 @@ class Running:
         environ: Mapping[str, str] | None = None,
         behaviour: Behaviour | None = None,
         certificate: Any = "good",
+        in_thread: Any = None,
     ) -> None:
         given = {**IMPATIENT, **(options or {})}
         self.settings = load(options=given, environ=environ or {}, tap_conf=None, dotenv=None)
         self.metrics = Metrics()
         self.log = LogLines()
         self._behaviour = behaviour or Behaviour()
+        self._in_thread = in_thread or partial(in_own_thread, reactor)
         self._certificate: str | Identity = certificate
         self._venue: Simulator | None = None
         self._clients: list[TicksClient] = []
@@ -131,7 +133,7 @@ class Running:
         self.daemon = compose(
             self.settings,
             reactor=reactor,
-            in_thread=deferToThread,
+            in_thread=self._in_thread,
             metrics=self.metrics,
             make_venue=self._make_venue,
         )

@@ -134,6 +134,12 @@ CANNOT = {
     "no CA": (["--ca-file", "no.pem"], {}, {}, "--ca-file on the command line is 'no.pem'"),
     "empty CA": (["--ca-file", "ca.pem"], {"ca.pem": ""}, {}, "holds no PEM certificate"),
     "garbage CA": (["--ca-file", "ca.pem"], {"ca.pem": "-----BEGIN"}, {}, "no PEM certificate"),
+    "no certificate in it": (
+        ["--ca-file", "ca.pem"],
+        {"ca.pem": "-----BEGIN CERTIFICATE-----\nbm90IG9uZQ==\n-----END CERTIFICATE-----\n"},
+        {},
+        "no PEM certificate",
+    ),
     "bad endpoint": (["--listen", "tcp:99999"], {}, {}, "--listen on the command line"),
     "no such address": (
         ["--listen", "tcp:0:interface=203.0.113.9"],
