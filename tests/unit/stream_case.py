@@ -17,7 +17,9 @@ from ctrader_twisted.accounts import Account
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.web.audience import Audience
+from ctrader_twisted.web.doors import DoorPolicy, Doors
 from ctrader_twisted.web.fanout import Fanout
+from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.tick_stream import TickStreamFactory
 from tests.rfc6455 import CLOSE, HANDSHAKE, TEXT, Frame, client_frame, take_frames
 from tests.unit.fakes import ACCOUNT, details_answer, spot, symbols_answer
@@ -103,7 +105,7 @@ class Client:
         self.say(request)
         answers = self.heard()
         if not answers:
-            raise AssertionError(f"no answer to {request!r}; goodbye: {self.goodbye}")
+            raise AssertionError(f"no answer to {str(request)[:80]}; goodbye: {self.goodbye}")
         return answers[0]
 
     def subscribe(self, *symbols: str) -> list[dict[str, Any]]:
@@ -173,6 +175,7 @@ class StreamCase(SynchronousTestCase):
             now_ms=now_ms,
             account=self.account,
             audience=self.audience,
+            lobby=Lobby(doors=self.doors(), clock=self.clock, metrics=self.metrics),
             metrics=self.metrics,
             messages_per_s=messages_per_s,
             ping_s=ping_s,
@@ -180,6 +183,11 @@ class StreamCase(SynchronousTestCase):
             handshake_timeout_s=10,
             compression=False,
         )
+
+    def doors(self) -> Doors:
+        """Who may come in: here, everybody."""
+        policy = DoorPolicy(is_local=True)
+        return Doors(clock=self.clock, policy=policy, keys=None, metrics=self.metrics)
 
     def now_ms(self) -> int:
         """The time of day."""
