@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Protocol, ServerFactory
 
-from ctrader_twisted.simulator.service import Simulator
+from ctrader_twisted.simulator.service import Credentials, Simulator
 
 
 class Deaf(Protocol):
@@ -62,9 +62,9 @@ def venue_at(port: int, ca_file: Path | None = None) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def a_venue() -> AsyncIterator[Simulator]:
+async def a_venue(credentials: Credentials | None = None) -> AsyncIterator[Simulator]:
     """A venue that is not embedded."""
-    venue = Simulator(reactor, rate=50)
+    venue = Simulator(reactor, rate=50, credentials=credentials)
     service = venue.service(reactor)
     service.startService()
     try:

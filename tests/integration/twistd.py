@@ -75,7 +75,7 @@ class Process(ProcessProtocol):
         """The first match in its output; ends early when the process does."""
 
         def look() -> object:
-            found = re.search(pattern, self.out)
+            found = re.search(pattern, self.out) or re.search(pattern, self.err)
             return found or (self.failure is not None and "ended")
 
         match = await until(look, f"{pattern!r} in the output", seconds)
