@@ -16,15 +16,14 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted.errors import (
-    ALREADY_SO,
     ConnectionEnded,
     ProtocolError,
     RequestTimeout,
     VenueRefusal,
-    is_not_authorised,
 )
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import Lane, Requests
@@ -97,7 +96,7 @@ class Application:
         except ConnectionEnded:
             return
         except (VenueRefusal, RequestTimeout, ProtocolError) as error:
-            if not (isinstance(error, VenueRefusal) and error.code in ALREADY_SO):
+            if not (isinstance(error, VenueRefusal) and remedy_for(error) is Remedy.SUCCEED):
                 link.drop(error)
                 return
         openings = [session.open(requests) for session in self._sessions.values()]
@@ -115,8 +114,8 @@ class Application:
             self._metrics.count("unknown_fields", type(message).__name__)
         answered = requests.settle(envelope)
         refused = translate.refusal(message)
-        if refused is not None and refused.code == "CH_CLIENT_NOT_AUTHENTICATED":
-            # The venue forgot the application; no account can be opened on this connection.
+        if refused is not None and remedy_for(refused) in CONNECTION_WIDE:
+            # Whoever was refused: the venue forgot the application, or is about to close.
             self._drop(refused)
         if isinstance(message, api_pb2.ProtoOAClientDisconnectEvent):
             self._disconnected(message.reason)
@@ -175,5 +174,6 @@ class Application:
         if refused is None:
             return
         self.log.warn("the venue says, unasked: {refused}", refused=str(refused))
-        if is_not_authorised(refused) and refused.account_id in self._sessions:
+        forgotten = remedy_for(refused) is Remedy.REAUTHORISE
+        if forgotten and refused.account_id in self._sessions:
             self._sessions[refused.account_id].reopen(refused.code, str(refused))

@@ -25,9 +25,9 @@ from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ctrader_twisted.errors import NEEDS_A_PERSON, VenueRefusal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.refusals import advised_s, wait_s
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.tls import (
     InThread,
@@ -213,13 +213,21 @@ class OpenApiFactory(ReconnectingClientFactory):
 
     def _next_delay(self, cause: BaseException) -> float:
         """Doubling from the initial delay, jittered, capped; at once the cap for a refusal that
-        only a person can heal.
+        only a person can heal, and never before the venue wants to see us.
         """
-        cap = self._policy.backoff_max_s
-        hopeless = isinstance(cause, VenueRefusal) and cause.code in NEEDS_A_PERSON
-        # 2**n without an upper bound would overflow after months of retrying.
-        base = cap if hopeless else self._policy.backoff_initial_s * 2 ** min(self.retries, 32)
-        return min(cap, base) * self._rng.uniform(0.75, 1.0)
+        first_s, now_s = self._policy.backoff_initial_s, self._now_ms() / 1000
+        delay_s = self._rng.uniform(0.75, 1.0) * wait_s(
+            cause,
+            self.retries,
+            first_s=first_s,
+            longest_s=self._policy.backoff_max_s,
+            now_s=now_s,
+        )
+        advice_s = advised_s(cause, now_s)
+        if not advice_s:
+            return delay_s
+        # All clients come back at the end of a maintenance: not all of them at once.
+        return max(delay_s, advice_s + self._rng.uniform(0.0, first_s))
 
     def _retry_after(self, delay_s: float, reason: str) -> None:
         """Announce the next attempt, and make it when announced."""

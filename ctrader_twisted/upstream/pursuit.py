@@ -16,16 +16,16 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ctrader_twisted.errors import (
-    ALREADY_SO,
-    ONE_OF_THE_SYMBOLS,
-    ConnectionEnded,
-    VenueRefusal,
-    is_not_authorised,
-)
+from ctrader_twisted.errors import ConnectionEnded, VenueRefusal
+from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, advised_s, remedy_for, wait_s
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
+
+# The account has lost its place, or needs its token looked at.
+_NOT_AUTHORISED = {Remedy.REAUTHORISE, Remedy.REFRESH}
+# The request may come back as it is; anything else is the fault of one of its ids.
+_NOT_NOW = {Remedy.RETRY, Remedy.GIVE_UP}
 
 
 class Pursuit:
@@ -66,8 +66,10 @@ class Pursuit:
         self._halves: list[list[int]] = []
         self.busy: set[int] = set()
         self.given_up: dict[int, VenueRefusal] = {}
-        self._delay_s = RETRY_FIRST_S
+        self._pauses = 0
         self._pause: IDelayedCall | None = None
+        self._resting: set[int] = set()
+        self._rest: IDelayedCall | None = None
         self._ended = False
 
     def pursue(self) -> None:
@@ -86,15 +88,17 @@ class Pursuit:
     def end(self) -> None:
         """The life of the session is over; late answers change nothing."""
         self._ended = True
-        if self._pause is not None:
-            self._pause.cancel()
-            self._pause = None
+        for timer in (self._pause, self._rest):
+            if timer is not None:
+                timer.cancel()
+        self._pause = self._rest = None
 
     def _next_batch(self) -> list[int]:
         asked = (
             symbol_id
             for symbol_id in self._missing()
-            if symbol_id not in self.busy and symbol_id not in self.given_up
+            if not (symbol_id in self.busy or symbol_id in self.given_up)
+            and symbol_id not in self._resting
         )
         return list(islice(asked, self._batch))
 
@@ -113,7 +117,7 @@ class Pursuit:
         if isinstance(result, Failure):
             self._not_reached(result, ids)
         else:
-            self._delay_s = RETRY_FIRST_S
+            self._pauses = 0
             self._reached(ids)
         self.pursue()
 
@@ -123,40 +127,60 @@ class Pursuit:
             # So is the life of the session; whatever is asked now fails at once.
             self.end()
         elif not isinstance(error, VenueRefusal):
-            self._wait(f"{error}", None)
-        elif is_not_authorised(error):
-            self._not_authorised(error)
-        elif len(ids) == 1 and error.code in ALREADY_SO:
-            self._reached(ids)
-        elif error.code in ONE_OF_THE_SYMBOLS:
-            self._narrow(error, ids)
+            self._wait(error or RuntimeError("no reason"))
         else:
-            self._wait(f"{error}", error.retry_after_s)
+            self._refused_by(error, remedy_for(error), ids)
 
-    def _narrow(self, error: VenueRefusal, ids: list[int]) -> None:
-        if len(ids) > 1:
+    def _refused_by(self, error: VenueRefusal, remedy: Remedy, ids: list[int]) -> None:
+        if remedy in _NOT_AUTHORISED:
+            self._not_authorised(error)
+        elif remedy in CONNECTION_WIDE:
+            # The connection is about to be ended, and this life with it.
+            self.end()
+        elif remedy in _NOT_NOW:
+            self._wait(error)
+        elif len(ids) > 1:
             middle = len(ids) // 2
             self._halves += [ids[middle:], ids[:middle]]
-            return
-        self.log.warn(
-            "{name}: symbol {id} refused: {error}", name=self._name, id=ids[0], error=error
-        )
-        self.given_up[ids[0]] = error
-        self._refused(ids[0], error)
+        elif remedy is Remedy.SUCCEED:
+            self._reached(ids)
+        elif remedy is Remedy.WAIT:
+            self._leave_alone(error, ids[0])
+        else:
+            self._give_up(error, ids[0])
 
-    def _wait(self, reason: str, at_least_s: float | None) -> None:
+    def _give_up(self, error: VenueRefusal, symbol_id: int) -> None:
+        self.log.warn(
+            "{name}: symbol {id} refused: {error}", name=self._name, id=symbol_id, error=error
+        )
+        self.given_up[symbol_id] = error
+        self._refused(symbol_id, error)
+
+    def _leave_alone(self, error: VenueRefusal, symbol_id: int) -> None:
+        """One that the market refuses, and that will heal: later, without holding up others."""
+        self._resting.add(symbol_id)
+        self.log.info("{name}: {id} later: {error}", name=self._name, id=symbol_id, error=error)
+        if self._rest is None:
+            self._rest = self._clock.callLater(RETRY_MAX_S, self._rested)
+
+    def _rested(self) -> None:
+        self._rest = None
+        self._resting.clear()
+        self.pursue()
+
+    def _wait(self, error: BaseException) -> None:
         """Not now: pause, longer each time in a row. All that is refused during a pause is one
         time.
         """
-        advice_s = at_least_s or 0.0
         if self._pause is not None:
+            advice_s = advised_s(error, 0.0)
             if self._pause.getTime() < self._clock.seconds() + advice_s:
                 self._pause.reset(advice_s)
             return
-        delay_s = max(self._delay_s, advice_s)
-        self._delay_s = min(self._delay_s * 2, RETRY_MAX_S)
+        delay_s = wait_s(error, self._pauses, first_s=RETRY_FIRST_S, longest_s=RETRY_MAX_S)
+        self._pauses += 1
         self.log.warn(
-            "{name}: {reason}; again in {delay:g} s", name=self._name, reason=reason, delay=delay_s
+            "{name}: {reason}; again in {delay:g} s", name=self._name, reason=error, delay=delay_s
         )
         self._pause = self._clock.callLater(delay_s, self._resume)
 

@@ -18,10 +18,12 @@ from typing import TypeVar, cast
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from ctrader_twisted.budget import Bucket
-from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout
+from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.refusals import is_known
 from ctrader_twisted.upstream.translate import refusal
 from ctrader_twisted.wire.codec import Envelope
 
@@ -83,6 +85,8 @@ class _Queue:
 
 class Requests:
     """What one connection has been asked and has not answered yet."""
+
+    log = Logger()
 
     def __init__(
         self,
@@ -151,7 +155,7 @@ class Requests:
         message, name = envelope.message, type(waiting.message).__name__
         refused = refusal(message)
         if refused is not None:
-            self._metrics.count("requests_refused", refused.code)
+            self._note(refused, name, waiting)
             waiting.result.errback(refused)
         elif isinstance(message, waiting.answer_type):
             self._metrics.count("requests_answered", waiting.lane.name.lower())
@@ -172,6 +176,26 @@ class Requests:
             self._forget(waiting)
             name = type(waiting.message).__name__
             waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
+
+    def _note(self, refused: VenueRefusal, name: str, waiting: _Waiting) -> None:
+        if is_known(refused.code):
+            self._metrics.count("requests_refused", refused.code)
+            return
+        # One label for all of them: the venue must not be able to fill our memory with names.
+        self._metrics.count("requests_refused", "UNKNOWN_CODE")
+        self.log.error(
+            "{request} was refused with a code that we do not know, and is not repeated: {code} "
+            "({description!r}, retry after {retry_after_s} s, maintenance until "
+            "{maintenance_end_s}, message {client_message_id}, lane {lane})",
+            request=name,
+            code=refused.code,
+            description=refused.description,
+            retry_after_s=refused.retry_after_s,
+            maintenance_end_s=refused.maintenance_end_s,
+            client_message_id=waiting.client_message_id,
+            lane=waiting.lane.name,
+            account_id=waiting.account_id,
+        )
 
     def pending(self) -> int:
         """How many requests are queued or unanswered."""

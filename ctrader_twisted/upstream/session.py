@@ -17,8 +17,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import (
-    ALREADY_SO,
-    NEEDS_A_PERSON,
     ConnectionEnded,
     NotConnected,
     ProtocolError,
@@ -28,6 +26,7 @@ from ctrader_twisted.errors import (
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for, wait_s
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.requests import AnswerT, Lane, Requests
 
@@ -191,7 +190,7 @@ class Session:
         try:
             await self.ask(request, api_pb2.ProtoOAAccountAuthRes, Lane.SESSION)
         except VenueRefusal as error:
-            if error.code in ALREADY_SO:
+            if remedy_for(error) is Remedy.SUCCEED:
                 # Only a life on this connection can have left subscriptions behind.
                 return self._was_ready
             raise
@@ -199,12 +198,12 @@ class Session:
 
     def _not_opened(self, error: VenueRefusal | RequestTimeout | ProtocolError) -> None:
         code = "NO_ANSWER" if isinstance(error, RequestTimeout) else "UNEXPECTED_ANSWER"
-        delay_s = self._back_off(self._attempts)
         if isinstance(error, VenueRefusal):
+            if remedy_for(error) in CONNECTION_WIDE:
+                # The application ends the connection because of it, and `closed` follows.
+                return
             code = error.code
-            delay_s = max(delay_s, error.retry_after_s or 0.0)
-            if code in NEEDS_A_PERSON:
-                delay_s = RETRY_MAX_S
+        delay_s = wait_s(error, self._attempts, first_s=RETRY_FIRST_S, longest_s=RETRY_MAX_S)
         self._end_life()
         self._listener.refused(code, str(error))
         self._try_in(delay_s, str(error))

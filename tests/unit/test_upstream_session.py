@@ -242,9 +242,12 @@ class RefusedAccountTest(SessionCase):
         self.over()
 
     def test_hopeless(self) -> None:
-        """What only a person can heal waits for a minute at once, and takes the token anew."""
+        """A token is tried once more soon; what only a person can heal waits for a minute at
+        once, and takes the token anew.
+        """
         self.connect()
         self.authenticate()
+        self.assertEqual(self.refused("CH_ACCESS_TOKEN_INVALID"), 1)
         self.assertEqual(self.refused("CH_ACCESS_TOKEN_INVALID"), 60)
         self.token = "second-token"
         self.assertEqual(self.refused("RET_ACCOUNT_DISABLED"), 60)
