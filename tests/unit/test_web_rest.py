@@ -97,7 +97,7 @@ class Routes(SynchronousTestCase):
         self.assertEqual(self.json("/healthz?x=%22&x=%00")[0], 200)
 
     def test_our_failure(self) -> None:
-        """A fault of ours is 500 as a problem; what went wrong is for the log, not for strangers."""
+        """A fault of ours is 500 as a problem; what went wrong is for the log only."""
 
         def break_down() -> dict[str, Any]:
             raise RuntimeError("the secret of the house")
