@@ -23,7 +23,7 @@ from ctrader_twisted.tail.screen import PAINT_S, Screen
 
 CONNECT_TIMEOUT_S = 10
 
-__all__ = ["make_tail"]
+__all__ = ["make_tail", "make_view"]
 
 
 def make_tail(
@@ -38,7 +38,7 @@ def make_tail(
     environ: Mapping[str, str],
 ) -> Follower:
     """A tail that is ready to start; its `finished` fires with the exit status."""
-    view = _view(symbols, as_json, out, err, environ)
+    view = make_view(symbols, as_json, out, err, environ)
     endpoint: Any = _endpoint(reactor, url)
     follower = Follower(
         url=url,
@@ -54,9 +54,10 @@ def make_tail(
     return follower
 
 
-def _view(
+def make_view(
     symbols: Sequence[str], as_json: bool, out: TextIO, err: TextIO, environ: Mapping[str, str]
 ) -> View:
+    """Lines for a pipe or a dumb terminal, the messages themselves, or a screen."""
     if as_json:
         return JsonLines(out, err)
     if not out.isatty() or environ.get("TERM", "") in {"", "dumb"}:

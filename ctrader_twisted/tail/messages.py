@@ -71,7 +71,7 @@ def read(text: str) -> Message:
 def read_quote(message: Message) -> Quote:
     """A `tick`; ValueError when something is missing or is not what it should be."""
     symbol = message.get("symbol")
-    if not isinstance(symbol, str):
+    if not isinstance(symbol, str) or isinstance(symbol, NumberText):
         raise ValueError("no symbol")
     timestamp_ms = int(_number(message, "timestamp"))
     if not 0 <= timestamp_ms < LAST_MS:
