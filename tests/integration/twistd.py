@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -87,9 +88,9 @@ class Process(ProcessProtocol):
         return f"-- out\n{self.out}\n-- err\n{self.err}"
 
     def signal(self, name: str) -> None:
-        """Send a signal: TERM, INT, KILL."""
+        """Send a signal: TERM, INT, KILL, USR2."""
         assert self.transport is not None
-        self.transport.signalProcess(name)
+        self.transport.signalProcess(signal.Signals[f"SIG{name}"])
 
 
 def run(
