@@ -27,3 +27,7 @@ class Bucket:
     def take(self) -> None:
         """Take the token that `wait` said is there."""
         self._tokens -= 1
+
+    def left(self) -> int:
+        """How many could be taken at once, as of the last `wait`."""
+        return max(0, int(self._tokens + 1e-9))

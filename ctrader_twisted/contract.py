@@ -41,6 +41,13 @@ class Connect(Struct):
     features: list[str] = []
 
 
+class Presented(Struct):
+    """What is read of the first message of a client that needs a key: ``token`` is the key."""
+
+    type: str = ""
+    token: str | None = None
+
+
 class Subscribe(Struct):
     """``subscribe`` and ``unsubscribe``: names in any case; a lone ``symbol`` is accepted too.
 
@@ -210,10 +217,14 @@ class Readiness(Struct, omit_defaults=True):
 
 
 class Problem(Struct, omit_defaults=True):
-    """RFC 9457, ``application/problem+json``."""
+    """RFC 9457, ``application/problem+json``. ``code`` is stable; by ``correlation_id`` the request
+    is found in the log; ``retry_after`` in seconds.
+    """
 
     title: str
     status: int
     detail: str
     code: str
+    correlation_id: str = ""
+    retry_after: int | None = None
     type: str = "about:blank"

@@ -22,6 +22,7 @@ from twisted.python import usage
 from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.daemon import Daemon, Door
+from ctrader_twisted.entrance import make_doors
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import conceal
 from ctrader_twisted.metrics import Metrics
@@ -30,7 +31,9 @@ from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
 from ctrader_twisted.upstream.tls import read_authorities
 from ctrader_twisted.web.audience import Audience
+from ctrader_twisted.web.doors import Doors
 from ctrader_twisted.web.fanout import Fanout
+from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.rest import Rest
 from ctrader_twisted.web.site import make_site
 
@@ -145,6 +148,7 @@ def compose(
     """The daemon, wired. Whoever is below another is handed to it here, and nowhere else."""
     metrics = metrics or Metrics()
     venue, web = settings.venue, settings.web
+    doors = make_doors(web, clock=reactor, metrics=metrics)
     simulator = (make_venue or embedded_venue)(settings, reactor) if venue.embedded else None
     audience = make_audience(web, venue.environment, metrics, reactor)
     account = make_account(venue, audience, metrics, reactor)
@@ -156,8 +160,12 @@ def compose(
         details=lambda: {"clients": metrics.clients, "subscriptions": account.confirmed()},
     )
     site = make_site(
-        tick_stream=make_tick_stream(web, account, audience, metrics, reactor),
+        tick_stream=make_tick_stream(web, account, audience, doors, metrics, reactor),
         rest=rest.resource(),
+        doors=doors,
+        body_limit=web.body_bytes,
+        arrival_timeout_s=web.arrival_timeout_s,
+        reactor=reactor,
     )
     return Daemon(
         clock=reactor,
@@ -279,7 +287,12 @@ def make_connection(
 
 
 def make_tick_stream(
-    web: WebSettings, account: Account, audience: Audience, metrics: Metrics, reactor: Any
+    web: WebSettings,
+    account: Account,
+    audience: Audience,
+    doors: Doors,
+    metrics: Metrics,
+    reactor: Any,
 ) -> Any:
     """The door of the WebSocket clients."""
     from ctrader_twisted.web.tick_stream import TickStreamFactory
@@ -289,6 +302,7 @@ def make_tick_stream(
         now_ms=now_ms,
         account=account,
         audience=audience,
+        lobby=Lobby(doors=doors, clock=reactor, metrics=metrics),
         metrics=metrics,
         messages_per_s=web.messages_per_s,
         ping_s=web.ping_s,

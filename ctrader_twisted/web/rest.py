@@ -15,6 +15,8 @@ from werkzeug.exceptions import HTTPException
 
 from ctrader_twisted import contract
 from ctrader_twisted.market.model import AccountState, Phase
+from ctrader_twisted.web import problems
+from ctrader_twisted.web.problems import Refused
 
 _INTERNAL = 500
 
@@ -79,20 +81,21 @@ class Rest:
     def refused(self, request: IRequest, failure: Failure) -> bytes:
         """A request that no route takes."""
         error = cast(HTTPException, failure.value)
-        status = error.code or _INTERNAL
-        for name, value in error.get_headers():
-            if name.lower() == "allow":
-                request.setHeader(b"allow", value.encode("ascii"))
-        title = error.name
-        return _problem(request, status, title, error.description or title)
+        headers = {name: value for name, value in error.get_headers() if name.lower() == "allow"}
+        detail = error.description or error.name
+        return problems.answer(request, Refused(error.code or _INTERNAL, detail, headers=headers))
+
+    @app.handle_errors(Refused)
+    def answered_by_a_problem(self, request: IRequest, failure: Failure) -> bytes:
+        """A request that an endpoint refuses."""
+        return problems.answer(request, cast(Refused, failure.value))
 
     @app.handle_errors(Exception)
     def broken(self, request: IRequest, failure: Failure) -> bytes:
         """A fault of ours: the details go to the log, not to strangers."""
-        self.log.failure("a request failed", failure)
-        return _problem(
-            request, _INTERNAL, "Internal Server Error", "the request failed; see the log"
-        )
+        known_as = getattr(request, "correlation_id", "")
+        self.log.failure("a request failed", failure, correlation_id=known_as)
+        return problems.answer(request, Refused(_INTERNAL, "the request failed; see the log"))
 
 
 def _why(state: AccountState) -> str:
@@ -101,14 +104,7 @@ def _why(state: AccountState) -> str:
     return f"{what}: {state.reason}{code}" if state.reason else what
 
 
-def _json(request: IRequest, body: msgspec.Struct, kind: bytes = b"application/json") -> bytes:
-    request.setHeader(b"content-type", kind)
+def _json(request: IRequest, body: msgspec.Struct) -> bytes:
+    request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"cache-control", b"no-store")
     return msgspec.json.encode(body)
-
-
-def _problem(request: IRequest, status: int, title: str, detail: str) -> bytes:
-    request.setResponseCode(status)
-    code = title.upper().replace(" ", "_")
-    body = contract.Problem(title=title, status=status, detail=detail, code=code)
-    return _json(request, body, b"application/problem+json")

@@ -1,12 +1,59 @@
-"""The resource tree: WebSocket, REST and files on one port."""
+"""The resource tree: WebSocket, REST and files on one port, behind one door."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from autobahn.twisted.resource import WebSocketResource
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-HEADERS_TIMEOUT_S = 60
+from ctrader_twisted.web import problems
+from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
+from ctrader_twisted.web.doors import Doors, Visitor, asks_upgrade
+from ctrader_twisted.web.problems import Refused
+
+# Between two requests on one connection.
+IDLE_S = 60
+
+
+class Upgrade(Resource):
+    """Where a request becomes a WebSocket, and its visitor goes along."""
+
+    isLeaf = True
+
+    def __init__(self, factory: Any) -> None:
+        super().__init__()
+        self._factory = factory
+
+    def render(self, request: Any) -> bytes | int:
+        """Hand the connection over; 426 for whoever did not ask for that."""
+        if not asks_upgrade(request):
+            return problems.answer(
+                request,
+                Refused(
+                    426,
+                    "this address speaks WebSocket only",
+                    headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+                ),
+            )
+        bound = _Bound(self._factory, request.visitor)
+        answer: bytes | int = WebSocketResource(bound).render(request)
+        return answer
+
+
+class _Bound:
+    """A factory for one connection: its protocol knows who came."""
+
+    def __init__(self, factory: Any, visitor: Visitor) -> None:
+        self._factory = factory
+        self._visitor = visitor
+
+    def buildProtocol(self, address: IAddress) -> Any:
+        protocol = self._factory.buildProtocol(address)
+        protocol.visitor = self._visitor
+        return protocol
 
 
 class Root(Resource):
@@ -19,8 +66,7 @@ class Root(Resource):
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The resource for the first segment of the path."""
-        asks_upgrade = b"websocket" in (request.getHeader(b"upgrade") or b"").lower()
-        if path == b"ws" or (path == b"" and asks_upgrade):
+        if path == b"ws" or (path == b"" and asks_upgrade(request)):
             return self._tick_stream
         # REST sees the whole path: what was taken from it to come here is put back.
         request.postpath = [path, *(request.postpath or ())]
@@ -28,16 +74,49 @@ class Root(Resource):
         return self._rest
 
 
-class QuietSite(Site):
-    """A site without the access log: health checks would fill it."""
+class GuardedSite(Site):
+    """A site with a door, and without an access log: health checks would fill it."""
 
     noisy = False
+    # Not Twisted's generic one, which is there for HTTP/2: a WebSocket needs HTTP/1.1.
+    protocol: Any = ArrivalChannel
+
+    def __init__(
+        self,
+        root: IResource,
+        *,
+        doors: Doors,
+        body_limit: int,
+        arrival_timeout_s: float,
+        reactor: IReactorTime,
+    ) -> None:
+        super().__init__(root, requestFactory=ArrivingRequest, timeout=IDLE_S, reactor=reactor)
+        self._doors = doors
+        self.body_limit = body_limit
+        self.arrival_timeout_s = arrival_timeout_s
+
+    def arrived(self, request: ArrivingRequest) -> None:
+        """Look at whoever asks. Raises Refused when the request goes no further."""
+        request.visitor = self._doors.arrive(request)
 
     def log(self, request: object) -> None:
         """Nothing."""
 
 
-def make_site(*, tick_stream: object, rest: IResource) -> Site:
-    """The one site of the daemon. Slow headers are cut after a minute; WebSockets are not."""
-    root = Root(tick_stream=WebSocketResource(tick_stream), rest=rest)
-    return QuietSite(root, timeout=HEADERS_TIMEOUT_S)
+def make_site(
+    *,
+    tick_stream: Any,
+    rest: IResource,
+    doors: Doors,
+    body_limit: int,
+    arrival_timeout_s: float,
+    reactor: IReactorTime,
+) -> Site:
+    """The one site of the daemon."""
+    return GuardedSite(
+        Root(tick_stream=Upgrade(tick_stream), rest=rest),
+        doors=doors,
+        body_limit=body_limit,
+        arrival_timeout_s=arrival_timeout_s,
+        reactor=reactor,
+    )

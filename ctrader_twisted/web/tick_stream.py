@@ -35,7 +35,9 @@ from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import SLOW, Audience
 from ctrader_twisted.web.client_requests import names, read, read_header, read_id, subscribed
+from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
+from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.outbox import Outbox
 
 POLICY = 1008
@@ -58,6 +60,7 @@ class TickStreamProtocol(GatedProtocol):
     # Not `log`: Autobahn has an attribute of that name, and logs every frame to it.
     logger = Logger()
     is_in = False
+    visitor = Visitor(address="", is_here=True, needs_key=False)
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,13 +73,17 @@ class TickStreamProtocol(GatedProtocol):
         now = self.factory.clock.seconds()
         self._rate = Bucket(self.factory.messages_per_s, now, 2 * self.factory.messages_per_s)
         self._patience = Bucket(FORGIVEN_PER_S, now, FORGIVEN)
+        self.factory.lobby.opened(self)
+
+    def admitted(self) -> None:
+        """Nothing is missing any more (see Guest)."""
         self.is_in = self.factory.audience.enter(self)
         if not self.is_in:
             self.close(OVERLOADED, "there is no room for another client")
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """One message of the client. Whatever it is, the daemon lives on."""
-        if not self.is_in:
+        if not self.is_in and not self.factory.lobby.heard(self, payload):
             return
         try:
             self._check_rate()
@@ -216,10 +223,11 @@ class TickStreamProtocol(GatedProtocol):
 
     def _check_rate(self) -> None:
         wait_s = self._rate.wait(self.factory.clock.seconds())
+        wait_s = wait_s or self.factory.lobby.must_wait_s(self)
         if wait_s > 0:
             raise ClientRequestError(
                 "RATE_LIMIT",
-                f"more than {self.factory.messages_per_s:g} messages a second",
+                "too many messages a second",
                 temporary=True,
                 retry_after_ms=max(1, round(wait_s * 1000)),
             )
@@ -259,6 +267,7 @@ class TickStreamProtocol(GatedProtocol):
             self.is_in = False
             self.factory.account.leave(self.outbox)
             self.factory.audience.leave(self)
+        self.factory.lobby.left(self)
         super().leave()
 
 
@@ -281,6 +290,7 @@ class TickStreamFactory(WebSocketServerFactory):
         now_ms: Callable[[], int],
         account: Account,
         audience: Audience,
+        lobby: Lobby,
         metrics: Metrics,
         messages_per_s: float,
         ping_s: float,
@@ -294,6 +304,7 @@ class TickStreamFactory(WebSocketServerFactory):
         self.now_ms = now_ms
         self.account = account
         self.audience = audience
+        self.lobby = lobby
         self.metrics = metrics
         self.messages_per_s = messages_per_s
         self.setProtocolOptions(

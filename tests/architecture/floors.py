@@ -19,6 +19,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (6, "tail", "*"),
     (6, "daemon", "*"),
     (6, "entrance", "*"),
+    (6, "entrance", "*"),
     (
         5,
         "web",

@@ -17,7 +17,9 @@ from ctrader_twisted.accounts import Account
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.web.audience import Audience
+from ctrader_twisted.web.doors import DoorPolicy, Doors
 from ctrader_twisted.web.fanout import Fanout
+from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.tick_stream import TickStreamFactory
 from tests.rfc6455 import CLOSE, HANDSHAKE, TEXT, Frame, client_frame, take_frames
 from tests.unit.fakes import ACCOUNT, details_answer, spot, symbols_answer
@@ -173,6 +175,7 @@ class StreamCase(SynchronousTestCase):
             now_ms=now_ms,
             account=self.account,
             audience=self.audience,
+            lobby=Lobby(doors=self.doors(), clock=self.clock, metrics=self.metrics),
             metrics=self.metrics,
             messages_per_s=messages_per_s,
             ping_s=ping_s,
@@ -180,6 +183,11 @@ class StreamCase(SynchronousTestCase):
             handshake_timeout_s=10,
             compression=False,
         )
+
+    def doors(self) -> Doors:
+        """Who may come in: here, everybody."""
+        policy = DoorPolicy(is_local=True)
+        return Doors(clock=self.clock, policy=policy, keys=None, metrics=self.metrics)
 
     def now_ms(self) -> int:
         """The time of day."""

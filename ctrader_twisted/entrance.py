@@ -1,0 +1,188 @@
+"""Our own entrance, as the configuration has it: what is refused before anybody can knock.
+
+A door that strangers can reach needs a key file with a key in it; a certificate must be in force
+and fit its key. Each refusal is one sentence, at start.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.settings import WebSettings
+from ctrader_twisted.web import visitors
+from ctrader_twisted.web.doors import DoorPolicy, Doors
+from ctrader_twisted.web.keys import KeyRing
+from ctrader_twisted.web.visitors import Proxies
+
+log = Logger()
+
+Loaded = TypeVar("Loaded")
+
+# The first descriptor that systemd hands over.
+FIRST_INHERITED = 3
+SOON = timedelta(days=14)
+
+
+def make_doors(
+    web: WebSettings,
+    *,
+    clock: IReactorTime,
+    metrics: Metrics,
+    environ: Mapping[str, str] = os.environ,
+) -> Doors:
+    """The doors of the configuration; ConfigurationError when they would stand open."""
+    arguments = endpoint_arguments(web.listen)
+    check_certificate(arguments, datetime.now(UTC))
+    is_local = is_local_endpoint(arguments, environ)
+    keys = KeyRing(web.keys_file) if web.keys_file is not None else None
+    why = reason_for_keys(web, is_local=is_local)
+    if why and (keys is None or keys.is_empty()):
+        raise ConfigurationError(
+            f"{why}, but there is no API key: make one with `ctrader-stream keys add NAME "
+            "--scope read --file FILE`, and set keys_file to that FILE."
+        )
+    return Doors(clock=clock, policy=policy(web, is_local=is_local), keys=keys, metrics=metrics)
+
+
+def reason_for_keys(web: WebSettings, *, is_local: bool) -> str:
+    """Why a key is needed, for the beginning of a sentence; empty when none is."""
+    if not is_local:
+        return f"listen is {web.listen!r}, which other machines can reach"
+    if web.trusted_proxies:
+        return "trusted_proxies are set, so strangers come through them"
+    return "require_key is set" if web.require_key else ""
+
+
+def policy(web: WebSettings, *, is_local: bool) -> DoorPolicy:
+    """What the doors are told of the settings."""
+    networks = [word for word in web.trusted_proxies if word != visitors.UNIX]
+    return DoorPolicy(
+        is_local=is_local,
+        require_key=web.require_key,
+        hosts=web.hosts,
+        origins=web.origins,
+        proxies=Proxies(
+            networks=tuple(ipaddress.ip_network(word) for word in networks),
+            unix=visitors.UNIX in web.trusted_proxies,
+        ),
+        calls_per_s=web.calls_per_s,
+        connections_per_address=web.connections_per_address,
+        connections_per_key=web.connections_per_key,
+        messages_per_s_per_key=web.messages_per_s_per_key,
+        auth_timeout_s=web.auth_timeout_s,
+    )
+
+
+# -- where we listen ---------------------------------------------------------------------------
+
+
+def endpoint_arguments(listen: str) -> dict[str, str]:
+    """A server endpoint string by name: ``kind``, and whatever it has (``port``, ``certKey``)."""
+    kind, *rest = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", listen)]
+    found = {"kind": kind.lower()}
+    for part in rest:
+        name, equals, value = part.partition("=")
+        found.setdefault(name if equals else "", value if equals else part)
+    return found
+
+
+def is_local_endpoint(arguments: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+    """True when nobody but this machine can reach what listens there."""
+    kind = arguments["kind"]
+    if kind == "unix":
+        return True
+    if kind == "systemd":
+        return visitors.is_loopback(_inherited_address(arguments, environ))
+    interface = arguments.get("interface", "")
+    return interface == "localhost" or visitors.is_loopback(interface)
+
+
+def _inherited_address(arguments: Mapping[str, str], environ: Mapping[str, str]) -> str:
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    wanted = arguments.get("name")
+    index = arguments.get("index") or (str(names.index(wanted)) if wanted in names else "")
+    count = environ.get("LISTEN_FDS", "0")
+    if not index.isdecimal() or not count.isdecimal() or int(index) >= int(count):
+        raise ConfigurationError(
+            "listen is a systemd endpoint, but systemd handed over no such socket: start the "
+            "service by its socket unit, or listen on tcp."
+        )
+    try:
+        inherited = socket.socket(fileno=os.dup(FIRST_INHERITED + int(index)))
+    except OSError as error:
+        raise ConfigurationError(
+            f"the socket that systemd handed over cannot be used ({error.strerror})."
+        ) from None
+    with inherited:
+        if inherited.family == socket.AF_UNIX:
+            return visitors.UNIX
+        return str(inherited.getsockname()[0])
+
+
+# -- TLS ---------------------------------------------------------------------------------------
+
+
+def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
+    """Refuse one that is not in force, or not the key's; warn two weeks before its end."""
+    if arguments["kind"] != "ssl":
+        return
+    key_file = arguments.get("privateKey", "server.pem")
+    certificate_file = arguments.get("certKey", key_file)
+    key = _load(key_file, "private key", lambda pem: load_pem_private_key(pem, None))
+    certificate = _load(certificate_file, "certificate", x509.load_pem_x509_certificate)
+    ends = certificate.not_valid_after_utc
+    if now > ends:
+        raise ConfigurationError(
+            f"the certificate {certificate_file} expired on {ends:%Y-%m-%d}: renew it."
+        )
+    if now < certificate.not_valid_before_utc:
+        raise ConfigurationError(
+            f"the certificate {certificate_file} is valid only from "
+            f"{certificate.not_valid_before_utc:%Y-%m-%d} on: is the clock right?"
+        )
+    if _public(key.public_key()) != _public(certificate.public_key()):
+        raise ConfigurationError(
+            f"the certificate {certificate_file} does not belong to the private key {key_file}: "
+            "correct privateKey or certKey in `listen`."
+        )
+    if ends - now < SOON:
+        log.warn(
+            "the certificate {file} expires on {day}",
+            file=certificate_file,
+            day=f"{ends:%Y-%m-%d}",
+        )
+
+
+def _load(name: str, what: str, read: Callable[[bytes], Loaded]) -> Loaded:
+    try:
+        return read(Path(name).read_bytes())
+    except OSError as error:
+        reason = error.strerror or "unreadable"
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        # TypeError: it wants a pass phrase, which nobody could type.
+        reason = f"there is no usable {what} in it"
+    raise ConfigurationError(f"the {what} {name} cannot be used ({reason}): correct `listen`.")
+
+
+def _public(key: Any) -> bytes:
+    octets: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return octets

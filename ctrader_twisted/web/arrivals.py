@@ -1,0 +1,186 @@
+"""Requests as they arrive: how long they may take, how large they may be, what they are called.
+
+Twisted limits neither the body nor the time in which a request trickles in. Here one deadline
+covers a request from its first byte (for the first one: from the connection, TLS included) to its
+last, and a body that is announced or grows beyond the limit is answered before it is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request
+
+from ctrader_twisted.web import problems
+from ctrader_twisted.web.doors import Visitor, is_preflight
+from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
+
+# After an early answer the rest of what the client sends is read and thrown away for so long:
+# closing at once would make the kernel reset the connection before the answer is read.
+LINGER_S = 2.0
+
+
+class ArrivingRequest(Request):
+    """A request with a limit for its body, a correlation id, and errors without tracebacks."""
+
+    channel: ArrivalChannel
+    logger = Logger()
+    visitor: Visitor
+    correlation_id = ""
+    body_bytes = 0
+
+    def gotLength(self, length: int | None) -> None:
+        """The headers are read; ``length`` is what they announce, None when it is not known."""
+        super().gotLength(length)
+        if length is not None and length > self.channel.site.body_limit:
+            self.channel.refuse(self._too_large())
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Some of the body."""
+        self.body_bytes += len(data)
+        if self.body_bytes <= self.channel.site.body_limit:
+            super().handleContentChunk(data)
+        else:
+            self.channel.refuse(self._too_large())
+
+    def process(self) -> None:
+        """All of it is here."""
+        self.site = self.channel.site
+        self.correlation_id = problems.correlation_id(self.getHeader(CORRELATION_HEADER))
+        self.setHeader(CORRELATION_HEADER, self.correlation_id.encode("ascii"))
+        try:
+            self.channel.site.arrived(self)
+        except Refused as refused:
+            self._finish_with(refused)
+        else:
+            if is_preflight(self):
+                self._let_pages_call()
+            else:
+                super().process()
+
+    def render(self, resrc: IResource) -> None:
+        """Let a resource answer. (Between Twisted's own headers and the resource's.)"""
+        self.setHeader(b"server", b"ctrader-stream")
+        self.setHeader(b"x-content-type-options", b"nosniff")
+        super().render(resrc)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """A fault of ours: the log has it, the client its correlation id."""
+        self.logger.failure("a request failed", reason, correlation_id=self.correlation_id)
+        if not self.startedWriting and not self.finished:
+            self._finish_with(Refused(500, "the request failed; see the log"))
+        return reason
+
+    def _let_pages_call(self) -> None:
+        """The browser's question before a page of another origin sends its request."""
+        self.setResponseCode(204)
+        self.setHeader(b"access-control-allow-methods", b"GET, POST, DELETE")
+        allowed = b"Authorization, Content-Type, Idempotency-Key, X-Correlation-Id"
+        self.setHeader(b"access-control-allow-headers", allowed)
+        self.setHeader(b"access-control-max-age", b"600")
+        self.finish()
+
+    def _too_large(self) -> Refused:
+        limit = self.channel.site.body_limit
+        return Refused(413, f"a request's body has at most {limit} bytes")
+
+    def _finish_with(self, refused: Refused) -> None:
+        self.setHeader(b"server", b"ctrader-stream")
+        self.setHeader(b"x-content-type-options", b"nosniff")
+        octets = problems.answer(self, refused)
+        self.setHeader(b"content-length", b"%d" % len(octets))
+        if self.method != b"HEAD":
+            self.write(octets)
+        self.finish()
+
+
+class ArrivalChannel(HTTPChannel):
+    """HTTP/1.1 with a deadline for each request, and an early answer for the unacceptable."""
+
+    site: Any
+    transport: Any
+    requestFactory = ArrivingRequest
+    _deadline: IDelayedCall | None = None
+    _refused = False
+
+    def connectionMade(self) -> None:
+        """A connection: its first request begins."""
+        super().connectionMade()
+        self._begin()
+
+    def lineReceived(self, line: bytes) -> None:
+        """A line of the request's head."""
+        if self._refused:
+            return
+        if self._deadline is None:
+            self._begin()
+        super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Some of the body, or of the next request."""
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        """The request is complete."""
+        if self._refused:
+            return
+        self._cancel()
+        super().allContentReceived()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The socket is gone."""
+        self._cancel()
+        super().connectionLost(reason)
+
+    def refuse(self, refused: Refused) -> None:
+        """Answer now, whatever is still to come, and close. Refusing twice does nothing."""
+        if self._refused:
+            return
+        self._refused = True
+        self._cancel()
+        self.setTimeout(None)
+        given = self.requests[-1].getHeader(CORRELATION_HEADER) if self.requests else None
+        known_as = problems.correlation_id(given)
+        octets = problems.body(refused, known_as)
+        head = (
+            f"HTTP/1.1 {refused.status} {problems.TABLE[refused.status][0]}\r\n"
+            "Server: ctrader-stream\r\nConnection: close\r\n"
+            f"Content-Type: application/problem+json\r\nContent-Length: {len(octets)}\r\n"
+            f"X-Correlation-Id: {known_as}\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + octets)
+        self._deadline = self.site.reactor.callLater(LINGER_S, self._drop)
+
+    def _send100Continue(self) -> None:
+        if not self._refused:
+            super()._send100Continue()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        self.refuse(Refused(400, "this is not HTTP as we know it"))
+
+    def _begin(self) -> None:
+        self._deadline = self.site.reactor.callLater(self.site.arrival_timeout_s, self._too_slow)
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        if self.requests:
+            seconds = self.site.arrival_timeout_s
+            self.refuse(Refused(408, f"the request did not arrive within {seconds:g} s"))
+        else:
+            # Nothing was asked, or TLS is not even agreed: there is nobody to answer.
+            self.transport.abortConnection()
+
+    def _drop(self) -> None:
+        self._deadline = None
+        self.transport.abortConnection()
+
+    def _cancel(self) -> None:
+        timer, self._deadline = self._deadline, None
+        if timer is not None and timer.active():
+            timer.cancel()

@@ -1,0 +1,276 @@
+"""Who may come in: Host, Origin, key, and how often.
+
+Every request passes `Doors.arrive`, a WebSocket's upgrade included. What is wrong with an upgrade
+is not said by HTTP but by a close code once the socket is open (`web/admission`), because browsers
+show the code of a close, and nothing of a refused handshake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.iweb import IRequest
+
+from ctrader_twisted.logs import Secret
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.web import visitors
+from ctrader_twisted.web.allowances import Allowances
+from ctrader_twisted.web.keys import ApiKey, KeyRing
+from ctrader_twisted.web.problems import Refused
+from ctrader_twisted.web.visitors import Proxies
+
+# What needs no key: whether we live (load balancers ask that), and the page, which asks for one.
+OPEN = frozenset({b"", b"healthz", b"readyz", b"favicon.ico", b"static"})
+# These are asked every second by machines, and must not use up anybody's allowance.
+UNCOUNTED = frozenset({b"healthz", b"readyz"})
+
+# Wrong keys that are forgiven to an address at once, and per second after that.
+WRONG_KEYS = 5.0
+WRONG_KEYS_PER_S = 0.2
+
+READ = "read"
+_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
+_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+
+
+@dataclass(frozen=True, slots=True)
+class DoorPolicy:
+    """What the configuration says. ``is_local``: nobody but this machine can reach the socket."""
+
+    is_local: bool
+    require_key: bool = False
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    proxies: Proxies = field(default_factory=Proxies)
+    calls_per_s: float = 50.0
+    connections_per_address: int = 100
+    connections_per_key: int = 1000
+    messages_per_s_per_key: float = 500.0
+    auth_timeout_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Visitor:
+    """Who asks: from where, with which key, and whether one is needed.
+
+    ``problem`` is what is wrong with an upgrade to a WebSocket, to be told once it is open.
+    """
+
+    address: str
+    is_here: bool
+    needs_key: bool
+    correlation_id: str = ""
+    key: ApiKey | None = None
+    problem: Refused | None = None
+
+    @property
+    def name(self) -> str:
+        """Whose allowance is used: the key's, or the address's."""
+        return f"key {self.key.name}" if self.key is not None else f"address {self.address}"
+
+    @property
+    def is_welcome(self) -> bool:
+        """Nothing is missing."""
+        return self.problem is None and (self.key is not None or not self.needs_key)
+
+
+class Doors:
+    """Looks at everybody who comes."""
+
+    def __init__(
+        self, *, clock: IReactorTime, policy: DoorPolicy, keys: KeyRing | None, metrics: Metrics
+    ) -> None:
+        self.policy = policy
+        self.clock = clock
+        self._keys = keys
+        self._metrics = metrics
+        self._calls = Allowances(policy.calls_per_s, 2 * policy.calls_per_s)
+        self._wrong_keys = Allowances(WRONG_KEYS_PER_S, WRONG_KEYS)
+
+    def arrive(self, request: Any) -> Visitor:
+        """Who this is. Raises Refused when the request goes no further."""
+        try:
+            return self._arrive(request)
+        except Refused as refused:
+            self._metrics.count("requests_refused_at_the_door", refused.code)
+            raise
+
+    def is_still_good(self, key: ApiKey) -> bool:
+        """Has this key been neither revoked nor changed?"""
+        return self._keys is not None and self._keys.holds(key)
+
+    def look_again(self) -> None:
+        """Take notice of a key file that has changed."""
+        if self._keys is not None:
+            self._keys.look_again()
+
+    def show_key(self, visitor: Visitor, text: Secret) -> None:
+        """Let the visitor have the key whose text it showed. Raises Refused when there is none."""
+        now = self.clock.seconds()
+        wait_s = self._wrong_keys.look(visitor.address, now)
+        if wait_s > 0:
+            raise Refused(
+                429,
+                "too many wrong keys came from this address",
+                code="TOO_MANY_WRONG_KEYS",
+                retry_after_s=wait_s,
+            )
+        key = None if self._keys is None else self._keys.find(text)
+        if key is None:
+            self._wrong_keys.take(visitor.address, now)
+            raise _unauthorized("the key is wrong, or has been revoked", "KEY_WRONG")
+        visitor.key = key
+
+    # -- one request
+
+    def _arrive(self, request: Any) -> Visitor:
+        self._check_host(request)
+        visitor = self._visitor(request)
+        if asks_upgrade(request):
+            self._upgrade(request, visitor)
+            return visitor
+        self._check_origin(request)
+        if is_preflight(request):
+            # Browsers send no key along with this question.
+            return visitor
+        self._read_key(request, visitor)
+        segment = first_segment(request)
+        if segment not in UNCOUNTED:
+            self._check_rate(request, visitor)
+        if segment not in OPEN:
+            check_scope(visitor, READ)
+        self._check_body(request)
+        return visitor
+
+    def _upgrade(self, request: Any, visitor: Visitor) -> None:
+        try:
+            self._check_origin(request)
+            self._read_key(request, visitor)
+            self._check_rate(request, visitor)
+            if visitor.key is not None:
+                check_scope(visitor, READ)
+        except Refused as refused:
+            visitor.problem = refused
+
+    def _visitor(self, request: Any) -> Visitor:
+        peer = peer_address(request)
+        header = _reader(request)
+        address = self.policy.proxies.client_behind(peer, header("x-forwarded-for"))
+        through_stranger = not self.policy.proxies.trusts(peer) and any(map(header, _FORWARDED))
+        is_here = self.policy.is_local and visitors.is_loopback(address) and not through_stranger
+        return Visitor(
+            address=address or peer,
+            is_here=is_here,
+            needs_key=self.policy.require_key or not is_here,
+            correlation_id=getattr(request, "correlation_id", ""),
+        )
+
+    def _check_host(self, request: Any) -> None:
+        host = _reader(request)("host") or ""
+        name = visitors.host_name(host)
+        ours = visitors.is_local_name(name) or visitors.is_address(name)
+        if not (ours or name in self.policy.hosts):
+            raise Refused(
+                403,
+                "this server does not answer to that Host; if it should, add it to `hosts`",
+                code="HOST_REFUSED",
+            )
+
+    def _check_origin(self, request: Any) -> None:
+        header = _reader(request)
+        origin, host = header("origin"), header("host") or ""
+        if origin is None or visitors.is_same_origin(origin, host):
+            return
+        if not self._is_allowed(origin):
+            raise Refused(
+                403,
+                "pages of that origin may not call this server; if they should, add it to "
+                "`origins`",
+                code="ORIGIN_REFUSED",
+            )
+        request.setHeader(b"access-control-allow-origin", origin.encode("latin-1"))
+        request.setHeader(b"access-control-expose-headers", b"X-Correlation-Id, RateLimit")
+        request.setHeader(b"vary", b"Origin")
+
+    def _is_allowed(self, origin: str) -> bool:
+        if self.policy.is_local and not self.policy.proxies and visitors.is_local_origin(origin):
+            return True
+        return origin.lower() in self.policy.origins
+
+    def _read_key(self, request: Any, visitor: Visitor) -> None:
+        given = _reader(request)("authorization")
+        if given is None:
+            return
+        scheme, _, text = given.partition(" ")
+        if scheme.lower() != "bearer" or not text.strip():
+            raise _unauthorized("Authorization must be: Bearer KEY", "KEY_WRONG")
+        if self._keys is None and not visitor.needs_key:
+            # No key is asked for here, and one that is shown all the same does no harm.
+            return
+        self.show_key(visitor, Secret(text.strip()))
+
+    def _check_rate(self, request: Any, visitor: Visitor) -> None:
+        allowance = self._calls.take(visitor.name, self.clock.seconds())
+        for name, value in allowance.headers().items():
+            request.setHeader(name.lower().encode(), value.encode())
+        if allowance.wait_s > 0:
+            raise Refused(
+                429,
+                f"more than {self.policy.calls_per_s:g} requests a second",
+                retry_after_s=allowance.wait_s,
+            )
+
+    def _check_body(self, request: Any) -> None:
+        if request.method not in _WITH_BODY or not getattr(request, "body_bytes", 0):
+            return
+        kind = (_reader(request)("content-type") or "").partition(";")[0].strip().lower()
+        if kind != "application/json" and not kind.endswith("+json"):
+            raise Refused(415, "a body must be JSON, and its Content-Type application/json")
+
+
+def check_scope(visitor: Visitor, scope: str) -> None:
+    """Raises Refused unless the visitor has the scope, or needs no key at all."""
+    if visitor.key is None:
+        if visitor.needs_key:
+            raise _unauthorized("a key is needed: Authorization: Bearer KEY", "KEY_REQUIRED")
+    elif scope not in visitor.key.scopes:
+        raise Refused(403, f"the key has no scope {scope}", code="SCOPE_REFUSED")
+
+
+def asks_upgrade(request: IRequest) -> bool:
+    """Does the request want to become a WebSocket?"""
+    return b"websocket" in (request.getHeader(b"upgrade") or b"").lower()
+
+
+def is_preflight(request: Any) -> bool:
+    """Is this a browser that asks whether a page may ask?"""
+    asks = request.requestHeaders.hasHeader(b"access-control-request-method")
+    return bool(request.method == b"OPTIONS" and asks)
+
+
+def first_segment(request: Any) -> bytes:
+    """The first word of the path."""
+    return bytes(request.path.lstrip(b"/").partition(b"/")[0])
+
+
+def peer_address(request: Any) -> str:
+    """The address at the other end of the socket."""
+    peer = request.transport.getPeer()
+    return visitors.UNIX if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", ""))
+
+
+def _reader(request: Any) -> Callable[[str], str | None]:
+    def read(name: str) -> str | None:
+        # Two headers of one name: the strict reading is both, and no check passes on that.
+        values = request.requestHeaders.getRawHeaders(name)
+        return None if values is None else ", ".join(values)
+
+    return read
+
+
+def _unauthorized(detail: str, code: str) -> Refused:
+    return Refused(401, detail, code=code, headers={"WWW-Authenticate": "Bearer"})

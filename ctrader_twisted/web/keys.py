@@ -1,0 +1,202 @@
+"""API keys: made once, shown once, kept as hashes in a file that only its owner can read.
+
+A key is 256 random bits, so a plain SHA-256 is all the hashing that it needs: there is no
+dictionary to try. The file is read again whenever it has changed; one that is gone, open to others
+or damaged lets nobody in until it is right again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from twisted.logger import Logger
+
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.logs import Secret
+
+SCOPES = ("read", "trade", "admin")
+
+_PREFIX = "cts_"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_LIMIT_BYTES = 1024 * 1024
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """One key as it is stored. ``made_at``: when, in ISO 8601. Scopes imply nothing further."""
+
+    name: str
+    scopes: tuple[str, ...]
+    sha256: str
+    made_at: str
+
+
+class _File(msgspec.Struct):
+    version: int = 1
+    keys: list[ApiKey] = []
+
+
+class KeyRing:
+    """The keys of one file, as they are now."""
+
+    log = Logger()
+
+    def __init__(self, path: Path) -> None:
+        """Reads the file; ConfigurationError with one sentence when that is not possible."""
+        self._path = path
+        self._looks = _looks(path)
+        self._keys = tuple(read_keys(path))
+
+    def find(self, given: Secret) -> ApiKey | None:
+        """The stored key that was presented; every stored one is compared, match or not."""
+        self.look_again()
+        digest = _digest(given)
+        found = None
+        for key in self._keys:
+            if hmac.compare_digest(key.sha256, digest):
+                found = key
+        return found
+
+    def holds(self, key: ApiKey) -> bool:
+        """False once a key has been revoked or its scopes were changed."""
+        return key in self._keys
+
+    def is_empty(self) -> bool:
+        """No key at all."""
+        return not self._keys
+
+    def look_again(self) -> None:
+        """Read the file again if it has changed since."""
+        looks = _looks(self._path)
+        if looks == self._looks:
+            return
+        self._looks = looks
+        try:
+            self._keys = tuple(read_keys(self._path))
+        except ConfigurationError as error:
+            self._keys = ()
+            self.log.error("nobody is let in by a key: {reason}", reason=str(error))
+        else:
+            self.log.info("{count} keys were read again", count=len(self._keys))
+
+
+# -- the file ----------------------------------------------------------------------------------
+
+
+def read_keys(path: Path) -> list[ApiKey]:
+    """The keys of a file; ConfigurationError when it is missing, open to others or damaged."""
+    try:
+        with path.open("rb") as stream:
+            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
+            octets = stream.read(_LIMIT_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the key file {path} cannot be read ({error.strerror}): make it with "
+            "`ctrader-stream keys add NAME --scope read`, as the user that runs the daemon."
+        ) from None
+    if mode & 0o077:
+        raise ConfigurationError(
+            f"the key file {path} is open to others (mode {mode:04o}): chmod 600 it, so that only "
+            "its owner can read it."
+        )
+    try:
+        stored = msgspec.json.decode(octets[:_LIMIT_BYTES], type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ConfigurationError(
+            f"the key file {path} is damaged: restore it, or move it away and make new keys."
+        ) from None
+    return stored.keys
+
+
+def add_key(path: Path, name: str, scopes: Collection[str], made_at: str) -> Secret:
+    """Store a new key; its text, which is nowhere else. The name must be new."""
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!a} is no name for a key: letters, digits, dot, dash, underscore and @, "
+            "64 at most, beginning with a letter or digit."
+        )
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        wrong = f"there is no scope {unknown[0]!r}" if unknown else "a key needs a scope"
+        raise ConfigurationError(f"{wrong}: the scopes are read, trade and admin.")
+    text = Secret(_PREFIX + secrets.token_urlsafe(32))
+    ordered = tuple(scope for scope in SCOPES if scope in scopes)
+    with _edited(path) as keys:
+        if any(key.name == name for key in keys):
+            raise ConfigurationError(
+                f"there is a key {name} in {path} already: revoke it first, or choose another name."
+            )
+        keys.append(ApiKey(name, ordered, _digest(text), made_at))
+    return text
+
+
+def revoke_key(path: Path, name: str) -> None:
+    """Take a key out; whoever is connected with it is shown out within seconds."""
+    read_keys(path)
+    with _edited(path) as keys:
+        left = [key for key in keys if key.name != name]
+        if len(left) == len(keys):
+            raise ConfigurationError(
+                f"there is no key {name!a} in {path}: `ctrader-stream keys list` has the names."
+            )
+        keys[:] = left
+
+
+@contextmanager
+def _edited(path: Path) -> Iterator[list[ApiKey]]:
+    """The keys of the file, to change; written back whole, by one editor at a time."""
+    try:
+        lock = os.open(path.parent, os.O_RDONLY)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the folder {path.parent} of the key file cannot be used ({error.strerror}): make it."
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        keys = read_keys(path) if path.exists() else []
+        yield keys
+        _write(path, keys)
+    finally:
+        os.close(lock)
+
+
+def _write(path: Path, keys: list[ApiKey]) -> None:
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    octets = msgspec.json.format(msgspec.json.encode(_File(keys=keys)), indent=2) + b"\n"
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(octets)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.geteuid() == 0:
+            # root edits the file of the daemon's user, who must still be able to read it.
+            owner = os.stat(path if path.exists() else path.parent)
+            os.chown(fresh, owner.st_uid, owner.st_gid)
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise ConfigurationError(
+            f"the key file {path} cannot be written ({error.strerror}): may you write there?"
+        ) from None
+
+
+def _looks(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode, found.st_ctime_ns)
+
+
+def _digest(text: Secret) -> str:
+    return hashlib.sha256(text.reveal().encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,0 +1,98 @@
+"""Errors over HTTP: one table, one shape (RFC 9457, ``application/problem+json``).
+
+Endpoints only raise `Refused`; what becomes of it is decided here. Nothing of a fault of ours goes
+out but its correlation id, by which it is found in the log.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+
+import msgspec
+from twisted.web.iweb import IRequest
+
+from ctrader_twisted import contract
+from ctrader_twisted.errors import CtraderError
+
+CORRELATION_HEADER = b"x-correlation-id"
+
+# Status -> what it is called, and the code where nothing more precise is known.
+TABLE: Mapping[int, tuple[str, str]] = {
+    400: ("Bad Request", "BAD_REQUEST"),
+    401: ("Unauthorized", "KEY_REQUIRED"),
+    403: ("Forbidden", "FORBIDDEN"),
+    404: ("Not Found", "NOT_FOUND"),
+    405: ("Method Not Allowed", "METHOD_NOT_ALLOWED"),
+    408: ("Request Timeout", "REQUEST_TIMEOUT"),
+    409: ("Conflict", "CONFLICT"),
+    413: ("Content Too Large", "BODY_TOO_LARGE"),
+    415: ("Unsupported Media Type", "NOT_JSON"),
+    422: ("Unprocessable Content", "INVALID"),
+    426: ("Upgrade Required", "UPGRADE_REQUIRED"),
+    429: ("Too Many Requests", "RATE_LIMIT"),
+    500: ("Internal Server Error", "INTERNAL_ERROR"),
+    502: ("Bad Gateway", "VENUE_NONSENSE"),
+    503: ("Service Unavailable", "NOT_CONNECTED"),
+    504: ("Gateway Timeout", "VENUE_TIMEOUT"),
+}
+
+_OUR_FAULT = 500
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+
+class Refused(CtraderError):
+    """A request that is answered by a problem: ``status`` and ``code`` say which one.
+
+    ``headers`` go out with it; ``retry_after_s`` is rounded up to whole seconds there.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        code: str = "",
+        headers: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code or TABLE.get(status, TABLE[_OUR_FAULT])[1]
+        self.headers = dict(headers or {})
+        self.retry_after = None if retry_after_s is None else max(1, -int(-retry_after_s // 1))
+        if self.retry_after is not None:
+            self.headers["Retry-After"] = str(self.retry_after)
+
+
+def correlation_id(given: bytes | None) -> str:
+    """The id that the client gave, if it is a harmless word; otherwise a new one."""
+    if given is not None and _GIVEN_ID.fullmatch(given):
+        return given.decode("ascii")
+    return secrets.token_hex(8)
+
+
+def body(refused: Refused, known_as: str) -> bytes:
+    """The problem as JSON; ``known_as`` is the correlation id."""
+    title = TABLE.get(refused.status, TABLE[_OUR_FAULT])[0]
+    return msgspec.json.encode(
+        contract.Problem(
+            title=title,
+            status=refused.status,
+            detail=str(refused),
+            code=refused.code,
+            correlation_id=known_as,
+            retry_after=refused.retry_after,
+        )
+    )
+
+
+def answer(request: IRequest, refused: Refused) -> bytes:
+    """Set status and headers of ``request``; the body to answer with."""
+    request.setResponseCode(refused.status, TABLE.get(refused.status, ("Error", ""))[0].encode())
+    request.setHeader(b"content-type", b"application/problem+json")
+    request.setHeader(b"cache-control", b"no-store")
+    for name, value in refused.headers.items():
+        request.setHeader(name.lower().encode("ascii"), value.encode("latin-1", "replace"))
+    return body(refused, getattr(request, "correlation_id", ""))
