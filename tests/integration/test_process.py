@@ -124,6 +124,7 @@ async def test_help(tmp_path: Path) -> None:
 # -- what cannot be used
 
 
+ONE_KEY = '{"keys": [{"name": "a", "scopes": ["read"], "sha256": "0", "made_at": ""}]}'
 CANNOT = {
     "bad number": (["--ws-port", "many"], {}, {}, "--ws-port on the command line is 'many'"),
     "missing file": (["--config", "no.conf"], {}, {}, "no.conf cannot be read"),
@@ -142,8 +143,8 @@ CANNOT = {
     ),
     "bad endpoint": (["--listen", "tcp:99999"], {}, {}, "--listen on the command line"),
     "no such address": (
-        ["--listen", "tcp:0:interface=203.0.113.9"],
-        {},
+        ["--listen", "tcp:0:interface=203.0.113.9", "--keys-file", "keys.json"],
+        {"keys.json": ONE_KEY},
         {},
         "cannot listen on 'tcp:0:interface=203.0.113.9'",
     ),
@@ -158,6 +159,7 @@ async def test_one_sentence_and_status_1(tmp_path: Path, name: str) -> None:
     options, files, environment, words = CANNOT[name]
     for file, text in files.items():
         (tmp_path / file).write_text(text)
+        (tmp_path / file).chmod(0o600)
     async with started(tmp_path, *ANY_PORT, *options, environment=environment) as process:
         await process.end(20)
     assert words in one_sentence(process.err)
