@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf.message import Message
 
 from bench.schedule import name
-from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+from ctrader_twisted.pb import api_pb2, model_pb2
 
 ACCOUNT_ID = 1_000_001
 
@@ -40,7 +40,6 @@ def _of_account(kind: Callable[..., Message]) -> Callable[[Any, int], Message]:
 
 
 _ANSWERS: dict[str, Callable[[Any, int], Message]] = {
-    "ProtoHeartbeatEvent": lambda asked, symbols: common_pb2.ProtoHeartbeatEvent(),
     "ProtoOAApplicationAuthReq": lambda asked, symbols: api_pb2.ProtoOAApplicationAuthRes(),
     "ProtoOAAccountAuthReq": _of_account(api_pb2.ProtoOAAccountAuthRes),
     "ProtoOAAccountLogoutReq": _of_account(api_pb2.ProtoOAAccountLogoutRes),

@@ -48,7 +48,7 @@ def free_port() -> int:
 
 def environ(**more: str) -> dict[str, str]:
     """Our own environment without what configures the daemon."""
-    ours = ("CTRADER_", "SIMULATOR_", "WS_", "HOST", "PORT", "PYTHONPATH")
+    ours = ("CTRADER_", "SIMULATOR_", "WS_", "HOST", "PORT")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, **more}
 
@@ -83,7 +83,8 @@ def _script(
         interpreter = installs.python(environment) if environment else Path(sys.executable)
         where = ("--port", str(port), "--feed-port", str(feed_port))
         path = str(installs.BASELINES / script)
-        command = (str(interpreter), "-W", "ignore", path, *where, *extra)
+        # -E: what PYTHONPATH says is for our own environment.
+        command = (str(interpreter), "-E", "-W", "ignore", path, *where, *extra)
         return Start(command, environ(**more))
 
     return start

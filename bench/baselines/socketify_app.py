@@ -15,10 +15,6 @@ options = arguments()
 app = App()
 
 
-def opened(ws):
-    pass
-
-
 def message(ws, text, opcode):
     symbols = json.loads(text)["symbols"]
     for symbol in symbols:
@@ -43,10 +39,10 @@ if __name__ == "__main__":
             "max_payload_length": 1 << 20,
             "max_backpressure": 64 << 20,
             "idle_timeout": 120,
-            "open": opened,
             "message": message,
         },
     )
     app.listen(options.port)
-    app.loop.create_task(read_feed())
+    # Kept: the loop itself holds its tasks weakly.
+    task = app.loop.create_task(read_feed())
     app.run()
