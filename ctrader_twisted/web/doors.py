@@ -25,8 +25,9 @@ from ctrader_twisted.web.visitors import Proxies
 
 # What needs no key: whether we live (load balancers ask that), and the page, which asks for one.
 OPEN = frozenset({b"", b"healthz", b"readyz", b"favicon.ico", b"static"})
-# These are asked every second by machines, and must not use up anybody's allowance.
-UNCOUNTED = frozenset({b"healthz", b"readyz"})
+# These are asked every second by machines, or two dozen at a time by each opening of the page, and
+# must not use up anybody's allowance.
+UNCOUNTED = frozenset({b"", b"healthz", b"readyz", b"static"})
 
 # Wrong keys that are forgiven to an address at once, and per second after that.
 WRONG_KEYS = 5.0

@@ -12,6 +12,7 @@ from twisted.web.server import Request, Site
 from ctrader_twisted.web import problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
 from ctrader_twisted.web.doors import Doors, Visitor, asks_upgrade
+from ctrader_twisted.web.files import StaticFiles
 from ctrader_twisted.web.problems import Refused
 
 # Between two requests on one connection.
@@ -57,17 +58,25 @@ class _Bound:
 
 
 class Root(Resource):
-    """WebSocket upgrades on ``/ws`` and ``/`` go to the tick stream, everything else to REST."""
+    """WebSocket upgrades on ``/ws`` and ``/`` go to the tick stream, browsers to the page, and
+    everything else to REST.
+    """
 
-    def __init__(self, *, tick_stream: IResource, rest: IResource) -> None:
+    def __init__(self, *, tick_stream: IResource, rest: IResource, files: StaticFiles) -> None:
         super().__init__()
         self._tick_stream = tick_stream
         self._rest = rest
+        self._files = files
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The resource for the first segment of the path."""
         if path == b"ws" or (path == b"" and asks_upgrade(request)):
             return self._tick_stream
+        if path == b"static":
+            return self._files
+        # Who asks from a terminal gets a few lines of text there, from REST.
+        if path == b"" and b"text/html" in (request.getHeader(b"accept") or b""):
+            return self._files.page
         # REST sees the whole path: what was taken from it to come here is put back.
         request.postpath = [path, *(request.postpath or ())]
         request.prepath = (request.prepath or [])[:-1]
@@ -114,7 +123,7 @@ def make_site(
 ) -> Site:
     """The one site of the daemon."""
     return GuardedSite(
-        Root(tick_stream=Upgrade(tick_stream), rest=rest),
+        Root(tick_stream=Upgrade(tick_stream), rest=rest, files=StaticFiles()),
         doors=doors,
         body_limit=body_limit,
         arrival_timeout_s=arrival_timeout_s,

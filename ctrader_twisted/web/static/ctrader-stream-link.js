@@ -1,0 +1,192 @@
+// @ts-check
+/**
+ * The life of one WebSocket to a ctrader-stream daemon: it is opened, found silent, lost, and
+ * opened again as the close code asks. Knows nothing of prices. Used by ctrader-stream.js.
+ *
+ * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'stopped'} LinkState
+ * @typedef {{WebSocket: any, now: () => number, wall: () => number, random: () => number,
+ *   events: EventTarget[]}} Parts what a browser gives: `now` is steady, `wall` the time of day
+ * @typedef {{opened: () => void, text: (text: string) => void, changed: () => void,
+ *   probe: () => void}} Owner who is told; `probe` must make the daemon say something
+ */
+
+const WAKERS = ['online', 'offline', 'pageshow', 'focus', 'resume', 'visibilitychange'];
+
+/** What each close code asks of us. @type {Record<number, {then: string, why: string}>} */
+export const CLOSE_CODES = {
+  1001: { then: 'retry', why: 'the daemon is shutting down' },
+  1008: { then: 'slowly', why: 'the daemon was sent too many bad messages' },
+  1009: { then: 'slowly', why: 'a message was too large' },
+  1011: { then: 'retry', why: 'the daemon failed' },
+  1012: { then: 'retry', why: 'the daemon is restarting' },
+  1013: { then: 'retry', why: 'the daemon is full' },
+  4400: { then: 'stop', why: 'the daemon speaks another version of the protocol' },
+  4401: { then: 'stop', why: 'a credential is missing or wrong' },
+  4403: { then: 'stop', why: 'the daemon refuses this origin or scope' },
+  4404: { then: 'stop', why: 'there is no such account' },
+  4408: { then: 'retry', why: 'we did not authenticate in time' },
+  4409: { then: 'stop', why: 'a newer connection took our place' },
+  4413: { then: 'latest', why: 'we read too slowly' },
+  4429: { then: 'stated', why: 'a quota is used up' },
+};
+
+/** Waits that double, with jitter, and begin again small only after a connection that lasted. */
+export class Backoff {
+  /** @param {() => number} random @param {{firstMs?: number, maxMs?: number}} [limits] */
+  constructor(random, { firstMs = 500, maxMs = 30_000 } = {}) {
+    this.random = random;
+    this.firstMs = firstMs;
+    this.maxMs = maxMs;
+    this.attempt = 0;
+  }
+
+  /** @param {number} leastMs @returns {number} the next wait in ms */
+  next(leastMs = 0) {
+    const bound = Math.min(this.maxMs, this.firstMs * 2 ** Math.min(this.attempt, 20));
+    this.attempt += 1;
+    return Math.max(leastMs, bound / 2) + (bound / 2) * this.random();
+  }
+
+  reset() {
+    this.attempt = 0;
+  }
+}
+
+/** The life of the socket: opens it, hears when it is silent or gone, opens it again. */
+export class Link {
+  /** @param {string} url @param {Parts} parts  @param {Owner} owner */
+  constructor(url, parts, owner) {
+    this.parts = parts;
+    this.url = url;
+    this.owner = owner;
+    this.backoff = new Backoff(parts.random);
+    /** @type {LinkState} */
+    this.state = 'idle';
+    /** @type {any} */
+    this.socket = null;
+    this.heartbeatMs = 10_000;
+    /** @type {number | null} */
+    this.retryAt = null;
+    this.slow = false;
+    this.code = 0;
+    this.reason = '';
+    this.wake = () => this.nudge();
+  }
+
+  start() {
+    if (this.state !== 'idle' && this.state !== 'stopped') return;
+    this.backoff.reset();
+    for (const target of this.parts.events)
+      for (const name of WAKERS) target.addEventListener(name, this.wake);
+    this.lastLook = { now: this.parts.now(), wall: this.parts.wall() };
+    this.watch = setInterval(() => this.look(), 2000);
+    this.open();
+  }
+
+  /** @param {LinkState} state */
+  stop(state = 'idle') {
+    for (const target of this.parts.events)
+      for (const name of WAKERS) target.removeEventListener(name, this.wake);
+    clearInterval(this.watch);
+    clearTimeout(this.retry);
+    const socket = this.socket;
+    this.socket = null;
+    this.retryAt = null;
+    socket?.close(1000);
+    this.become(state);
+  }
+
+  /** @param {string} text */
+  send(text) {
+    if (this.state === 'open') this.socket.send(text);
+    return this.state === 'open';
+  }
+
+  /** Something changed about the world (woke up, online again): find out now, not later. */
+  nudge() {
+    if (this.state === 'waiting' && !this.slow) this.open();
+    else if (this.state === 'open') this.doubt(3000);
+  }
+
+  open() {
+    clearTimeout(this.retry);
+    this.retryAt = null;
+    this.openedAt = this.heardAt = this.parts.now();
+    this.doubtUntil = 0;
+    this.become('connecting');
+    const socket = (this.socket = new this.parts.WebSocket(this.url));
+    // A socket that we gave up may still speak; nobody listens.
+    const ours = (/** @type {(event: any) => void} */ act) => (/** @type {any} */ event) =>
+      void (this.socket === socket && act(event));
+    socket.onopen = ours(() => {
+      this.openedAt = this.heardAt = this.parts.now();
+      this.slow = false;
+      this.become('open');
+      this.owner.opened();
+    });
+    socket.onmessage = ours((event) => {
+      this.heardAt = this.parts.now();
+      this.doubtUntil = 0;
+      this.owner.text(event.data);
+    });
+    socket.onclose = ours((event) => this.lost(event.code, event.reason));
+  }
+
+  /** @param {number} code @param {string} said */
+  lost(code, said) {
+    const advice = CLOSE_CODES[code] ?? { then: code >= 4000 ? 'slowly' : 'retry', why: '' };
+    const was = this.state;
+    this.socket = null;
+    this.code = code;
+    this.reason = said || advice.why || (was === 'open' ? 'the connection broke' : 'no answer');
+    if (advice.then === 'stop') return this.stop('stopped');
+    if (advice.then === 'latest') this.latest = true;
+    // A connection that lasted was a good one; one that is closed at once is not.
+    if (was === 'open' && this.parts.now() - (this.openedAt ?? 0) > 10_000) this.backoff.reset();
+    this.slow = advice.then === 'slowly' || advice.then === 'stated';
+    const waitMs = this.backoff.next(advice.then === 'stated' ? stated(said) : this.slow ? 30_000 : 0);
+    this.retryAt = this.parts.now() + waitMs;
+    this.retry = setTimeout(() => this.open(), waitMs);
+    this.become('waiting');
+    return undefined;
+  }
+
+  look() {
+    const { now, wall } = { now: this.parts.now(), wall: this.parts.wall() };
+    const before = this.lastLook ?? { now, wall };
+    this.lastLook = { now, wall };
+    const sinceHeard = now - (this.heardAt ?? now);
+    // While the machine slept, the time of day went on and the steady clock perhaps did not.
+    if (wall - before.wall - (now - before.now) > 5000) this.nudge();
+    else if (this.state === 'connecting' && sinceHeard > 10_000) this.giveUp('no answer in 10 s');
+    else if (this.state !== 'open') return;
+    else if (this.doubtUntil && now > this.doubtUntil) this.giveUp('the daemon fell silent');
+    else if (!this.doubtUntil && sinceHeard > 1.5 * this.heartbeatMs) this.doubt(5000);
+  }
+
+  /** @param {number} patienceMs Ask for a sign of life; without one the socket counts as dead. */
+  doubt(patienceMs) {
+    if (this.doubtUntil) return;
+    this.doubtUntil = this.parts.now() + patienceMs;
+    this.owner.probe();
+  }
+
+  /** @param {string} reason */
+  giveUp(reason) {
+    const socket = this.socket;
+    this.lost(1006, reason);
+    socket.close();
+  }
+
+  /** @param {LinkState} state */
+  become(state) {
+    this.state = state;
+    this.owner.changed();
+  }
+}
+
+/** @param {string} reason @returns {number} the wait in ms that a text names; else half a minute */
+function stated(reason) {
+  const found = /(\d+(?:\.\d+)?)\s*(ms|s)/.exec(reason);
+  return found ? Number(found[1]) * (found[2] === 's' ? 1000 : 1) : 30_000;
+}

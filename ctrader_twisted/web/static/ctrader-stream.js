@@ -1,0 +1,285 @@
+// @ts-check
+/**
+ * Live prices from a ctrader-stream daemon: no dependencies, no build step. This file is what you
+ * import; beside it lie ctrader-stream-link.js (the socket) and ctrader-stream-wants.js.
+ *
+ *     import { CtraderStream } from './ctrader-stream.js';
+ *     const stream = new CtraderStream('ws://localhost:8080/ws');
+ *     const stop = stream.subscribe(['EURUSD'], (tick) => console.log(tick.bid, tick.ask));
+ *     stream.connect();
+ *
+ * What you subscribe to is wanted until you call the function that `subscribe` returns: it outlives
+ * lost connections, restarts of the daemon, sleep, and a browser that was offline.
+ *
+ * @typedef {{type: 'tick', symbol: string, symbolId: number, bid: number, ask: number,
+ *   spread: number, timestamp: number, seq?: number, receivedAt?: number, snapshot?: boolean,
+ *   conflated?: number, digits: number}} Tick `timestamp`: the venue's time, `receivedAt`: the
+ *   daemon's, both in ms since the epoch; `digits`: decimals as the daemon wrote them
+ * @typedef {import('./ctrader-stream-link.js').LinkState} LinkState
+ * @typedef {{link: LinkState, status: string, symbols: string[], env: string, epoch: string,
+ *   protocol: number | null, limits: Record<string, number>, attempt: number,
+ *   retryAt: number | null, code: string, reason: string}} Status `status` is the daemon's word for
+ *   its venue ('connected', 'reconnecting', 'stale', ...), 'disconnected' without a daemon;
+ *   `attempt` and `retryAt` (on the scale of performance.now()) belong to the link while that is
+ *   'waiting', else to the daemon's own attempts to reach the venue
+ * @typedef {{fresh: boolean, rttMs: number | null, offsetMs: number, reason: string}} Health
+ *   `offsetMs`: how far the daemon's clock is ahead of ours
+ * @typedef {{code: string, message: string, symbol?: string, fatal: boolean}} StreamError `fatal`:
+ *   the stream has stopped and will not try again
+ * @typedef {{status: Status, tick: Tick, health: Health, error: StreamError,
+ *   message: {direction: 'in' | 'out', text: string}}} Events
+ * @typedef {{WebSocket?: any, now?: () => number, wall?: () => number, random?: () => number,
+ *   events?: EventTarget[], client?: {name: string, version?: string}}} Options all for tests and
+ *   odd environments; a browser needs none
+ */
+
+import { Backoff, CLOSE_CODES, Link } from './ctrader-stream-link.js';
+import { Dispatch, ServerClock, Wants } from './ctrader-stream-wants.js';
+
+export { Backoff, CLOSE_CODES, ServerClock, Wants };
+
+export const PROTOCOL = 1;
+
+/** The whole: what you want, what you hear, and the link in between. */
+export class CtraderStream {
+  /** @param {string} [url] ws:, wss:, http: or https:, or relative to the page; '/ws' by default
+   *  @param {Options} [options] */
+  constructor(url = '/ws', options = {}) {
+    const parts = {
+      WebSocket: globalThis.WebSocket,
+      now: () => performance.now(),
+      wall: () => performance.timeOrigin + performance.now(),
+      random: Math.random,
+      events: /** @type {EventTarget[]} */ ([globalThis.window, globalThis.document].filter(Boolean)),
+      ...options,
+    };
+    this.url = absolute(url);
+    this.parts = parts;
+    this.client = options.client ?? { name: 'ctrader-stream.js' };
+    this.clock = new ServerClock();
+    this.wants = new Wants();
+    this.dispatch = new Dispatch();
+    this.link = new Link(this.url, parts, {
+      opened: () => this.greet(),
+      text: (text) => this.hear(text),
+      changed: () => this.linkChanged(),
+      probe: () => this.ping(),
+    });
+    /** @type {any} the daemon's last status */
+    this.told = {};
+    this.requests = 0;
+    /** @type {Map<number, string[]>} subscribe requests without an answer yet */
+    this.asked = new Map();
+    /** @type {Map<string, number>} */
+    this.digits = new Map();
+    this.fresh = true;
+  }
+
+  /** Connect, and stay connected until `close()`. Calling it again does nothing. */
+  connect() {
+    this.link.start();
+  }
+
+  /** Let go of the daemon. What is wanted stays wanted: `connect()` asks for it again. */
+  close() {
+    clearInterval(this.pinging);
+    this.link.stop();
+  }
+
+  /**
+   * Every tick of these symbols goes to `onTick`, from now on until the returned function is called.
+   * @param {string | string[]} symbols @param {(tick: Tick) => void} [onTick]
+   * @returns {() => void}
+   */
+  subscribe(symbols, onTick = () => {}) {
+    const names = [symbols].flat();
+    const taker = (/** @type {Tick} */ tick) => onTick(tick);
+    for (const name of names) if (this.wants.add(name, taker)) this.changes.set(name, true);
+    this.tellSoon();
+    return () => {
+      for (const name of names) if (this.wants.remove(name, taker)) this.changes.set(name, false);
+      this.tellSoon();
+    };
+  }
+
+  /**
+   * @template {keyof Events} K
+   * @param {K} event @param {(value: Events[K]) => void} listener
+   * @returns {() => void} stops listening
+   */
+  on(event, listener) {
+    return this.dispatch.on(event, listener);
+  }
+
+  /** Where everything stands now. @returns {Status} */
+  get status() {
+    const { link, told } = this;
+    const isOpen = link.state === 'open';
+    return {
+      link: link.state,
+      status: (isOpen && told.status) || 'disconnected',
+      symbols: told.availableSymbols ?? [],
+      env: told.env ?? '',
+      epoch: told.epoch ?? '',
+      protocol: told.protocol ?? null,
+      limits: told.limits ?? {},
+      attempt: isOpen ? (told.attempt ?? 0) : link.backoff.attempt,
+      retryAt: isOpen ? (told.retryAt ?? null) : link.retryAt,
+      code: isOpen ? (told.code ?? '') : String(link.code || ''),
+      reason: isOpen ? (told.reason ?? told.message ?? '') : link.reason,
+    };
+  }
+
+  /** The daemon's time of day now, in ms since the epoch, as well as we know it. */
+  serverNow() {
+    return this.parts.wall() + this.clock.offsetMs;
+  }
+
+  // -- inside
+
+  /** @type {Map<string, boolean>} names whose want changed since the daemon was last told */
+  changes = new Map();
+
+  greet() {
+    this.asked.clear();
+    this.changes.clear();
+    this.send({ type: 'connect', protocol: PROTOCOL, features: ['health'], client: this.client });
+    this.ask(this.wants.names());
+    this.ping();
+    clearInterval(this.pinging);
+    this.pinging = setInterval(() => this.ping(), 20_000);
+  }
+
+  ping() {
+    const id = (this.requests += 1);
+    this.pinged = { id, at: this.parts.wall() };
+    this.send({ type: 'ping', id });
+  }
+
+  /** Many changes of one moment become one request. */
+  tellSoon() {
+    this.telling ??= setTimeout(() => this.tell(), 20);
+  }
+
+  tell() {
+    this.telling = undefined;
+    const changed = [...this.changes];
+    this.changes.clear();
+    this.ask(changed.filter(([name, on]) => on && this.wants.has(name)).map(([name]) => name));
+    const dropped = changed.filter(([name, on]) => !on && !this.wants.has(name));
+    if (dropped.length) this.send({ type: 'unsubscribe', symbols: dropped.map(([name]) => name) });
+  }
+
+  /** @param {string[]} names in portions that fit into any frame */
+  ask(names) {
+    for (let start = 0; start < names.length; start += 200) {
+      const symbols = names.slice(start, start + 200);
+      const id = (this.requests += 1);
+      this.asked.set(id, symbols);
+      this.send({ type: 'subscribe', id, symbols, ...(this.link.latest && { mode: 'latest' }) });
+    }
+  }
+
+  /** @param {object} message */
+  send(message) {
+    const text = JSON.stringify(message);
+    if (this.link.send(text)) this.dispatch.emit('message', { direction: 'out', text });
+  }
+
+  /** @param {string} text */
+  hear(text) {
+    this.dispatch.emit('message', { direction: 'in', text });
+    let message;
+    try {
+      message = JSON.parse(text);
+    } catch {
+      this.fail('NOT_JSON', 'the daemon sent something that is not JSON');
+    }
+    if (message?.type === 'tick') this.hearTick(message, text);
+    else if (Object.hasOwn(HEARD, message?.type)) HEARD[message.type](this, message);
+  }
+
+  /** @param {Tick} tick @param {string} text */
+  hearTick(tick, text) {
+    let digits = this.digits.get(tick.symbol);
+    if (digits === undefined) {
+      // A number does not remember its zeros, the text does: 1.10000 has five digits.
+      digits = /"bid":\s*-?\d+(?:\.(\d+))?[,}]/.exec(text)?.[1]?.length ?? 0;
+      this.digits.set(tick.symbol, digits);
+    }
+    tick.digits = digits;
+    Dispatch.call(this.wants.takers(tick.symbol), tick);
+    this.dispatch.emit('tick', tick);
+  }
+
+  /** @param {any} told */
+  hearStatus(told) {
+    const before = this.told;
+    this.told = told;
+    if (told.delayMs !== undefined) told.retryAt = this.parts.now() + told.delayMs;
+    this.link.heartbeatMs = told.limits?.heartbeatMs ?? this.link.heartbeatMs;
+    // A new life of the venue's session: its digits, and what it refuses, may be others.
+    if (told.epoch && before.epoch && told.epoch !== before.epoch) this.digits.clear();
+    if (told.status === 'stale') this.feel(false, told.reason ?? told.message ?? '');
+    else if (!this.fresh && told.status !== 'error') this.feel(true, '');
+    this.dispatch.emit('status', this.status);
+  }
+
+  /** @param {any} answer */
+  hearResults(answer) {
+    this.asked.delete(answer.id);
+    for (const { symbol, status, code, message } of answer.results ?? [])
+      if (status === 'error') this.fail(code ?? 'ERROR', message ?? `no ${symbol}`, symbol);
+  }
+
+  /** @param {any} refusal */
+  hearRefusal(refusal) {
+    const names = this.asked.get(refusal.id);
+    this.asked.delete(refusal.id);
+    // Not now is not no: what we asked for is still wanted.
+    if (names && refusal.temporary)
+      setTimeout(() => this.ask(names.filter((n) => this.wants.has(n))), refusal.retryAfterMs ?? 1000);
+    this.fail(refusal.code ?? 'ERROR', refusal.message ?? 'a request was refused');
+  }
+
+  /** @param {any} pong */
+  hearPong(pong) {
+    if (this.pinged?.id !== pong.id) return;
+    this.clock.sample(this.pinged.at, this.parts.wall(), pong.timestamp);
+    this.feel(this.fresh, '');
+  }
+
+  /** @param {boolean} fresh @param {string} reason */
+  feel(fresh, reason) {
+    this.fresh = fresh;
+    const { rttMs, offsetMs } = this.clock;
+    this.dispatch.emit('health', { fresh, rttMs, offsetMs, reason });
+  }
+
+  /** @param {string} code @param {string} message @param {string} [symbol] */
+  fail(code, message, symbol) {
+    this.dispatch.emit('error', { code, message, symbol, fatal: this.link.state === 'stopped' });
+  }
+
+  linkChanged() {
+    if (this.link.state !== 'open') clearInterval(this.pinging);
+    this.dispatch.emit('status', this.status);
+    if (this.link.state === 'stopped') this.fail(String(this.link.code), this.link.reason);
+  }
+}
+
+/** Messages by type; every other type is ignored. @type {Record<string, any>} */
+const HEARD = {
+  status: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearStatus(m),
+  subscribeResponse: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearResults(m),
+  requestError: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearRefusal(m),
+  pong: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearPong(m),
+  warning: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.fail(m.code, m.message),
+  error: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.fail('ERROR', m.message),
+};
+
+/** @param {string} url */
+function absolute(url) {
+  const found = new URL(url, globalThis.location?.href);
+  return found.href.replace(/^http/, 'ws');
+}

@@ -1,0 +1,199 @@
+// @ts-check
+/** The page, wired: one stream, one painter, and the views that show what it brings. */
+
+import { CtraderStream } from '../ctrader-stream.js';
+import { Board } from './board.js';
+import { ChartView } from './chart.js';
+import { DeveloperCorner } from './developer.js';
+import { Diagnosis } from './diagnosis.js';
+import { byId, mark } from './dom.js';
+import { EventLog } from './eventlog.js';
+import { GlanceView } from './glance.js';
+import { Painter } from './painter.js';
+import { Quote } from './quotes.js';
+import { keepNames, readNames, themes } from './stored.js';
+import { SymbolList } from './symbols.js';
+
+const FIRST_BOARD = ['EURUSD', 'GBPUSD', 'USDJPY', 'AUDUSD', 'XAUUSD', 'XAGUSD', 'US500', 'US100', 'DE40', 'BTCUSD', 'ETHUSD'];
+const SILENT_MS = 15_000;
+
+themes(byId('theme'));
+
+const stream = new CtraderStream('/ws', { client: { name: 'page' } });
+const painter = new Painter();
+/** @type {Map<string, {quote: Quote, stop: () => void}>} */
+const desk = new Map();
+const favourites = new Set(readNames('favourites') ?? []);
+let chosen = '';
+
+const glance = new GlanceView(stream, { onBoard: () => desk.size });
+const log = new EventLog(stream);
+const chart = new ChartView(painter);
+const diagnosis = new Diagnosis();
+const board = new Board(painter, {
+  picked: choose,
+  removed: toggle,
+  why: (name) => diagnosis.open(name),
+  painted(received) {
+    const now = stream.serverNow();
+    for (const at of received) if (at > seenSince) glance.sawLatency(now - at);
+  },
+});
+const symbols = new SymbolList({
+  isOnBoard: (name) => desk.has(name),
+  board: () => [...desk.keys()],
+  toggle,
+  favourites,
+  favouritesChanged: () => keepNames('favourites', favourites),
+});
+const developer = new DeveloperCorner(stream, () => [...desk.keys()]);
+
+// -- the board
+
+/** @param {string} name */
+function put(name) {
+  const quote = new Quote(name);
+  board.add(quote);
+  const stop = stream.subscribe(name, (tick) => {
+    const now = performance.now();
+    quote.take(tick, now);
+    glance.tickAt = now;
+    glance.ticks += 1;
+    board.touch(name);
+    if (name === chosen) chart.touch();
+  });
+  desk.set(name, { quote, stop });
+}
+
+/** @param {string} name */
+function take(name) {
+  desk.get(name)?.stop();
+  desk.delete(name);
+  board.remove(name);
+  if (name === chosen) choose(desk.keys().next().value ?? '');
+}
+
+/** @param {string} name */
+function toggle(name) {
+  if (desk.has(name)) take(name);
+  else {
+    put(name);
+    choose(name);
+  }
+  changed();
+}
+
+function changed() {
+  keepNames('board', desk.keys());
+  symbols.relabel();
+  developer.show();
+  glance.show();
+}
+
+/** @param {string} name */
+function choose(name) {
+  chosen = name;
+  board.select(name);
+  chart.show(desk.get(name)?.quote ?? null);
+}
+
+byId('board-clear').addEventListener('click', () => {
+  for (const name of [...desk.keys()]) take(name);
+  changed();
+  byId('search').focus();
+});
+
+// -- what the stream says
+
+const asked = new URLSearchParams(location.search).get('symbols');
+const kept = asked ? asked.split(',').filter(Boolean) : readNames('board');
+let isBoardSet = kept !== null;
+for (const name of new Set(kept ?? [])) put(name);
+
+stream.on('status', (status) => {
+  if (status.symbols.length) symbols.setNames(status.symbols);
+  if (!isBoardSet && status.symbols.length) {
+    isBoardSet = true;
+    const known = new Set(status.symbols);
+    const first = FIRST_BOARD.filter((name) => known.has(name));
+    for (const name of first.length ? first : status.symbols.slice(0, 10)) put(name);
+    changed();
+    choose(desk.keys().next().value ?? '');
+  }
+  const isLive = status.link === 'open' && ['connected', 'tick_resumed'].includes(status.status);
+  if (isLive) return;
+  // A price of before the outage is shown as what it is: old.
+  for (const [name, { quote }] of desk) {
+    quote.isOld = quote.count > 0;
+    board.touch(name);
+  }
+});
+
+stream.on('error', ({ symbol, message }) => {
+  const quote = [...desk.values()].find((one) => one.quote.symbol.toUpperCase() === symbol?.toUpperCase())?.quote;
+  if (!quote) return;
+  quote.trouble = message;
+  board.touch(quote.symbol);
+});
+
+stream.on('health', ({ fresh, reason }) => {
+  if (fresh === wasFresh) return;
+  wasFresh = fresh;
+  log.add(fresh ? 'ok' : 'wait', fresh ? 'Prices are fresh' : 'Prices are stale', reason);
+});
+let wasFresh = true;
+
+// -- silence, and what there is to say about it
+
+setInterval(async () => {
+  const now = performance.now();
+  const isLive = stream.status.status === 'connected';
+  const isSilent = (/** @type {Quote} */ quote) => isLive && now - Math.max(quote.heardAt, openedAt) > SILENT_MS;
+  const [silent] = [...desk.values()].filter(({ quote }) => isSilent(quote));
+  const isOffered = silent !== undefined && (await diagnosis.isOffered(silent.quote.symbol));
+  board.offerWhy((quote) => isOffered && isSilent(quote));
+}, 3000);
+const openedAt = performance.now();
+
+// Ticks that waited while nobody looked tell nothing about latency.
+let seenSince = 0;
+document.addEventListener('visibilitychange', () => {
+  seenSince = stream.serverNow();
+});
+
+// -- views and tabs
+
+function showView() {
+  const { view } = document.documentElement.dataset;
+  for (const button of document.querySelectorAll('.views button'))
+    mark(button, 'aria-pressed', String(/** @type {HTMLElement} */ (button).dataset.view === view));
+}
+
+for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.views button')))
+  button.addEventListener('click', () => {
+    document.documentElement.dataset.view = button.dataset.view;
+    showView();
+  });
+addEventListener('view', showView);
+
+const tabs = /** @type {HTMLElement[]} */ ([byId('tab-log'), byId('tab-code')]);
+for (const tab of tabs) {
+  tab.addEventListener('click', () => openTab(tab));
+  tab.addEventListener('keydown', (event) => {
+    if (event.key !== 'ArrowLeft' && event.key !== 'ArrowRight') return;
+    openTab(tabs[1 - tabs.indexOf(tab)]).focus();
+  });
+}
+
+/** @param {HTMLElement} chosenTab */
+function openTab(chosenTab) {
+  for (const tab of tabs) {
+    mark(tab, 'aria-selected', String(tab === chosenTab));
+    mark(tab, 'tabindex', tab === chosenTab ? '0' : '-1');
+    byId(tab.getAttribute('aria-controls') ?? '').hidden = tab !== chosenTab;
+  }
+  return chosenTab;
+}
+
+choose(desk.keys().next().value ?? '');
+stream.connect();

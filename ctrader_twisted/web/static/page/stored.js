@@ -1,0 +1,44 @@
+// @ts-check
+/** What the browser keeps for this page. A browser that keeps nothing is fine. */
+
+/** @param {string} name @returns {string[] | null} null when nothing was ever kept */
+export function readNames(name) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(`ctrader-stream.${name}`) ?? 'null');
+    return Array.isArray(kept) ? kept.filter((one) => typeof one === 'string') : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} name @param {Iterable<string>} names */
+export function keepNames(name, names) {
+  try {
+    localStorage.setItem(`ctrader-stream.${name}`, JSON.stringify([...names]));
+  } catch {
+    // Private windows and full disks: it is forgotten with the page.
+  }
+}
+
+/** The colours: as the system has them, until somebody chooses. @param {any} button */
+export function themes(button) {
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  const [kept] = readNames('theme') ?? [];
+  let chosen = kept === 'light' || kept === 'dark' ? kept : 'system';
+  const apply = () => {
+    const theme = chosen === 'system' ? (dark.matches ? 'dark' : 'light') : chosen;
+    document.documentElement.dataset.theme = theme;
+    button.textContent = { system: '◐', light: '☀', dark: '☾' }[chosen];
+    const words = chosen === 'system' ? 'as the system' : chosen;
+    button.setAttribute('aria-label', `Colours: ${words}`);
+    button.title = `Colours: ${words}`;
+    dispatchEvent(new Event('theme'));
+  };
+  button.addEventListener('click', () => {
+    chosen = { system: 'dark', dark: 'light', light: 'system' }[chosen] ?? 'system';
+    keepNames('theme', [chosen]);
+    apply();
+  });
+  dark.addEventListener('change', apply);
+  apply();
+}
