@@ -14,8 +14,9 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
 from ctrader_twisted.errors import ConfigurationError
@@ -89,20 +90,19 @@ def run_tail(arguments: argparse.Namespace) -> int:
 
     from ctrader_twisted.tail import make_tail
 
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    out, err = stream(sys.stdout), stream(sys.stderr)
     follower = make_tail(
         reactor,
         url=url,
         symbols=arguments.symbols,
         count=arguments.count,
         as_json=arguments.json,
-        out=sys.stdout,
-        err=sys.stderr,
+        out=out,
+        err=err,
         environ=os.environ,
     )
     status = run_until(reactor, follower)
-    forget_unwritten()
+    forget_unwritten(out)
     return status
 
 
@@ -129,12 +129,19 @@ def run_until(reactor: Any, follower: Any) -> int:
     return statuses[0] if statuses else 1
 
 
-def forget_unwritten() -> None:
+def stream(standard: Any) -> TextIO:
+    """A standard stream that takes every symbol's name; one that was closed takes it to nowhere."""
+    given: TextIOWrapper = standard or open(os.devnull, "w")  # noqa: SIM115
+    given.reconfigure(errors="replace")
+    return given
+
+
+def forget_unwritten(out: TextIO) -> None:
     """What a closed pipe did not take must not be tried again while the interpreter ends."""
     try:
-        sys.stdout.flush()
+        out.flush()
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
 
 
 def default_url(environ: Mapping[str, str], folder: Path) -> str:

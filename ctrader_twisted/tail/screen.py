@@ -138,8 +138,9 @@ class Screen(Lines):
             columns, lines = self._size()
         except OSError:
             columns, lines = 80, 24
-        # A line that fills the last column would make some terminals begin another one.
-        return max(columns - 1, 1), max(lines, 1)
+        # A line that fills the last column would make some terminals begin another one. Those that
+        # do not know their size say 0.
+        return (columns or 80) - 1, lines or 24
 
     def _table(self, rows: list[Row]) -> list[list[Piece]]:
         quotes = [row.quote for row in rows if row.quote is not None]

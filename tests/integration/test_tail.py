@@ -23,6 +23,8 @@ from tests.integration.harness import until
 from tests.integration.twistd import Process, started
 
 COMMAND = (sys.executable, "-m", "ctrader_twisted.cli")
+# Buffered, whatever this process is: what is not flushed must not be seen.
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": ""}
 TICK = (
     '{"type":"tick","symbol":"%s","symbolId":1,"bid":1.08510,"ask":1.08520,"spread":0.00010,'
     '"timestamp":1795262400123,"seq":1,"receivedAt":1795262400125}'
@@ -133,8 +135,9 @@ def free_port() -> Iterator[int]:
 
 def tail(folder: Path, *arguments: str, **environment: str) -> started:
     """The command, as a process in this folder."""
-    given = {"PYTHONPATH": os.pathsep.join(sys.path), **environment}
-    return started(folder, "tail", *arguments, command=COMMAND, environment=given)
+    return started(
+        folder, "tail", *arguments, command=COMMAND, environment=ENVIRONMENT | environment
+    )
 
 
 async def result(process: Process, seconds: float = 20.0) -> tuple[int | None, list[str], str]:
@@ -285,14 +288,72 @@ async def test_a_reader_that_has_enough(tmp_path: Path) -> None:
     async with daemon(ticks=2000) as (server, url):
         command = shlex.join([*COMMAND, "tail", "EURUSD", "--url", url])
         script = f"{command} | head -1; echo ${{PIPESTATUS[0]}}"
-        given = {"PYTHONPATH": os.pathsep.join(sys.path)}
         async with started(
-            tmp_path, command=("/bin/bash", "-c", script), environment=given
+            tmp_path, command=("/bin/bash", "-c", script), environment=ENVIRONMENT
         ) as shell:
             _, lines, said = await result(shell)
         assert lines == [LINE, "0"], shell.told()
         assert said == "ctrader-stream: [SIMULATOR, invented prices] connected\n"
         await until(lambda: not server.clients, "the end of the connection")
+
+
+@bounded(30)
+async def test_closed_streams(tmp_path: Path) -> None:
+    """Who closes standard output and standard error wants the exit status alone, and gets it."""
+    async with daemon() as (_, url):
+        command = shlex.join([*COMMAND, "tail", "EURUSD", "--url", url, "--count", "1"])
+        script = ("/bin/bash", "-c", f"{command} >&- 2>&-; echo $?")
+        async with started(tmp_path, command=script, environment=ENVIRONMENT) as shell:
+            assert await result(shell) == (0, ["0"], "")
+
+
+@bounded(30)
+async def test_a_full_disk(tmp_path: Path) -> None:
+    """Ticks that cannot be written are an error, said in one sentence."""
+    async with daemon() as (_, url):
+        command = shlex.join([*COMMAND, "tail", "EURUSD", "--url", url])
+        script = ("/bin/bash", "-c", f"{command} >/dev/full; echo $?")
+        async with started(tmp_path, command=script, environment=ENVIRONMENT) as shell:
+            _, lines, said = await result(shell)
+        assert lines == ["1"]
+        sentence = "ctrader-stream: cannot write to standard output (No space left on device)\n"
+        assert said.endswith(sentence)
+
+
+@bounded(30)
+async def test_a_terminal(tmp_path: Path) -> None:
+    """Prices are painted over each other, and the last picture stays when it ends."""
+    async with daemon(ticks=1) as (server, url):
+        process = Process()
+        reactor.spawnProcess(
+            process,
+            COMMAND[0],
+            [*COMMAND, "tail", "EURUSD", "--url", url],
+            env={**os.environ, **ENVIRONMENT, "TERM": "xterm"},
+            path=str(tmp_path),
+            usePTY=True,
+        )
+        try:
+            await process.says("EURUSD .*1.08510  1.08520.*0.00010")
+            server.clients[0].sendMessage((TICK % "EURUSD").replace("1.08510", "1.08513").encode())
+            await process.says(r"\x1b\[\d+A\r.*\n.*EURUSD .*1.08513")
+            process.signal("INT")
+            await process.end(20)
+        finally:
+            if process.failure is None:
+                process.signal("KILL")
+                await process.end(20)
+        assert process.status == 130
+        assert "[SIMULATOR, invented prices]" in process.out.splitlines()[-2]
+
+
+@bounded(30)
+async def test_a_mistake_in_the_configuration(tmp_path: Path) -> None:
+    """It ends with the sentence that the daemon would end with."""
+    async with tail(tmp_path, "EURUSD", WS_PORT="eight") as process:
+        status, _, said = await result(process)
+    assert status == 1
+    assert said.startswith("ctrader-stream: WS_PORT in the environment is 'eight', but must be")
 
 
 async def over_tls(folder: Path, kind: Kind, *, trusted: bool) -> tuple[int | None, str]:

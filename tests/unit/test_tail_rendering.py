@@ -289,6 +289,12 @@ class ScreenTests(SynchronousTestCase):
         screen.paint(0.0)
         self.assertLessEqual(max(map(len, self.terminal.shown()[1:])), 19)
 
+    def test_a_terminal_that_does_not_know_its_size(self) -> None:
+        """It is taken for an ordinary one."""
+        self.size = os.terminal_size((0, 0))
+        self.screen().paint(0.0)
+        self.assertEqual(self.terminal.shown()[1], "EURUSD    no price yet")
+
     def test_a_low_terminal(self) -> None:
         """What does not fit is counted."""
         self.size = os.terminal_size((80, 6))
