@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted.errors import VenueRefusal
@@ -28,6 +28,10 @@ from ctrader_twisted.market.ticks import Ticks
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.upstream.session import Session
 from ctrader_twisted.upstream.subscriptions import Subscriptions
+
+# The list of symbols is fetched again when it may be out of date, but not at every typing error.
+RELIST_SOON_S = 1.0
+RELIST_PAUSE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Feed:
         self._ticks = Ticks()
         self._catalogue: Catalogue | None = None
         self._left_over: set[int] = set()
+        self._listed_at = 0.0
+        self._relist: IDelayedCall | None = None
 
     # -- what the session tells
 
@@ -94,12 +100,7 @@ class Feed:
     def ready(self, catalogue: Catalogue, kept: bool) -> None:
         """Authenticated, and the symbols are known: clients hear it first, restore follows."""
         self._lives += 1
-        self._catalogue = catalogue
-        if catalogue.shadowed:
-            self.log.warn(
-                "{count} symbols have the name of another in a different case, and cannot be had",
-                count=len(catalogue.shadowed),
-            )
+        self._take(catalogue)
         self.subscriptions = Subscriptions(
             session=self.session,
             clock=self._clock,
@@ -154,9 +155,20 @@ class Feed:
             self._tick(tick)
 
     def symbols_changed(self, symbol_ids: Sequence[int]) -> None:
-        """Digits may have changed."""
+        """Digits and hours may have changed, and what the list says of them as well."""
         if self.subscriptions is not None:
             self.subscriptions.describe_again(symbol_ids)
+            self._relist_soon()
+
+    def relisted(self, catalogue: Catalogue) -> None:
+        """The list of symbols as it is now: those that are gone are withdrawn."""
+        self._take(catalogue)
+        if catalogue.names != self.state.symbols:
+            self.state = replace(self.state, symbols=catalogue.names)
+            self._announce(self.state)
+        self._withdraw_unknown()
+        if self.subscriptions is not None:
+            self.subscriptions.pursue()
 
     # -- what the account asks
 
@@ -166,6 +178,8 @@ class Feed:
             return Wanted(name, pending=True)
         symbol = self._catalogue.by_name(name)
         if symbol is None:
+            # Perhaps it is new: the list that follows then goes to everybody.
+            self._relist_soon()
             return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
         if not symbol.enabled:
             return Wanted(
@@ -192,6 +206,9 @@ class Feed:
             self._left_over = self.subscriptions.may_be_subscribed()
             self.subscriptions.end()
             self.subscriptions = None
+        if self._relist is not None:
+            self._relist.cancel()
+            self._relist = None
         self._ticks.forget()
 
     # -- what the subscriptions tell
@@ -213,10 +230,30 @@ class Feed:
 
     def _refused(self, symbol_id: int, error: VenueRefusal) -> None:
         symbol = self._catalogue.by_id(symbol_id) if self._catalogue else None
+        if error.code in {"SYMBOL_NOT_FOUND", "UNKNOWN_SYMBOL"}:
+            self._relist_soon()
         if symbol is not None:
             self._withdraw(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
 
     # -- inside
+
+    def _take(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._listed_at = self._clock.seconds()
+        if catalogue.shadowed:
+            self.log.warn(
+                "{count} symbols have the name of another in a different case, and cannot be had",
+                count=len(catalogue.shadowed),
+            )
+
+    def _relist_soon(self) -> None:
+        if self._relist is None and self.subscriptions is not None:
+            pause_s = self._listed_at + RELIST_PAUSE_S - self._clock.seconds()
+            self._relist = self._clock.callLater(max(RELIST_SOON_S, pause_s), self._list_again)
+
+    def _list_again(self) -> None:
+        self._relist = None
+        self.session.list_again()
 
     def _symbol(self, name: str) -> Symbol | None:
         return None if self._catalogue is None else self._catalogue.by_name(name)

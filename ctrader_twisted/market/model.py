@@ -6,6 +6,7 @@ Prices are integers in points (1/100000 of a price, for every symbol) until they
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import Enum
 
 from msgspec import Struct
@@ -67,6 +68,19 @@ class Tick(Struct, frozen=True, gc=False):
     timestamp_ms: int
     received_ms: int
     seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trader:
+    """What the broker says about an account (ProtoOATrader). ``balance`` in its own currency.
+
+    ``access``: "full", "close only", "no trading" or "no login".
+    """
+
+    login: int
+    broker: str
+    balance: Decimal
+    access: str
 
 
 class Phase(Enum):

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ctrader_twisted.errors import ConnectionEnded, VenueRefusal
+from ctrader_twisted.errors import ConnectionEnded, RequestTimeout, VenueRefusal
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, advised_s, remedy_for, wait_s
 
 RETRY_FIRST_S = 1.0
@@ -63,7 +63,8 @@ class Pursuit:
         self._not_authorised = not_authorised
         self._batch = batch
         self._room = in_flight
-        self._halves: list[list[int]] = []
+        self._next: list[list[int]] = []
+        self._unanswered: list[list[int]] = []
         self.busy: set[int] = set()
         self.given_up: dict[int, VenueRefusal] = {}
         self._pauses = 0
@@ -76,7 +77,7 @@ class Pursuit:
         """Ask for what is missing now. Call it after every change of what is wanted or had."""
         # Looked at anew for each batch: an answer that comes at once changes what is missing.
         while self._room and not self._ended and self._pause is None:
-            ids = self._halves.pop() if self._halves else self._next_batch()
+            ids = self._next.pop() if self._next else self._next_batch()
             if not ids:
                 return
             self._request(ids)
@@ -118,6 +119,8 @@ class Pursuit:
             self._not_reached(result, ids)
         else:
             self._pauses = 0
+            if ids in self._unanswered:
+                self._unanswered.remove(ids)
             self._reached(ids)
         self.pursue()
 
@@ -126,12 +129,22 @@ class Pursuit:
         if isinstance(error, ConnectionEnded):
             # So is the life of the session; whatever is asked now fails at once.
             self.end()
+        elif isinstance(error, RequestTimeout) and error.sent:
+            # Perhaps it was done. The same ids again, so that ALREADY_... is about all of them;
+            # till then they count as asked for, and a price that comes is not thrown away.
+            self.busy.update(ids)
+            self._next.append(ids)
+            self._unanswered.append(ids)
+            self._wait(error)
         elif not isinstance(error, VenueRefusal):
             self._wait(error or RuntimeError("no reason"))
         else:
             self._refused_by(error, remedy_for(error), ids)
 
     def _refused_by(self, error: VenueRefusal, remedy: Remedy, ids: list[int]) -> None:
+        was_asked_before = ids in self._unanswered
+        if was_asked_before:
+            self._unanswered.remove(ids)
         if remedy in _NOT_AUTHORISED:
             self._not_authorised(error)
         elif remedy in CONNECTION_WIDE:
@@ -139,11 +152,11 @@ class Pursuit:
             self.end()
         elif remedy in _NOT_NOW:
             self._wait(error)
+        elif remedy is Remedy.SUCCEED and (was_asked_before or len(ids) == 1):
+            self._reached(ids)
         elif len(ids) > 1:
             middle = len(ids) // 2
-            self._halves += [ids[middle:], ids[:middle]]
-        elif remedy is Remedy.SUCCEED:
-            self._reached(ids)
+            self._next += [ids[middle:], ids[:middle]]
         elif remedy is Remedy.WAIT:
             self._leave_alone(error, ids[0])
         else:

@@ -23,7 +23,7 @@ from ctrader_twisted.errors import (
     RequestTimeout,
     VenueRefusal,
 )
-from ctrader_twisted.market.model import SpotUpdate
+from ctrader_twisted.market.model import SpotUpdate, Trader
 from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for, wait_s
@@ -63,6 +63,9 @@ class SessionListener(Protocol):
     def symbols_changed(self, symbol_ids: Sequence[int]) -> None:
         """The venue changed the settings of some symbols."""
 
+    def relisted(self, catalogue: Catalogue) -> None:
+        """The symbols as they are now, because somebody asked for them again."""
+
 
 class Session:
     """One account on one connection after another."""
@@ -88,6 +91,8 @@ class Session:
         self._ready_at = 0.0
         self._was_ready = False
         self.is_ready = False
+        # What the broker last said about the account itself, if anything.
+        self.trader: Trader | None = None
         self._life = 0
 
     def ask(self, message: Message, answer_type: type[AnswerT], lane: Lane) -> Deferred[AnswerT]:
@@ -152,6 +157,8 @@ class Session:
             self._listener.symbols_changed(list(message.symbolId))
         elif isinstance(message, api_pb2.ProtoOAAccountDisconnectEvent):
             self.reopen("ACCOUNT_DISCONNECTED", "the venue ended the account's session")
+        elif isinstance(message, api_pb2.ProtoOATraderUpdatedEvent):
+            self.trader = translate.trader(message.trader)
 
     def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
         """A price of this account, read by our socket at ``received_ms``."""
@@ -171,6 +178,11 @@ class Session:
         # A venue that lets in and throws out again must not meet a tight loop.
         self._try_in(self._back_off(self._attempts - 1) if self._attempts else 0.0, reason)
 
+    def list_again(self) -> None:
+        """Fetch the symbols anew; the listener's `relisted` follows, unless this life ends."""
+        if self.is_ready:
+            run(self._relist(self._life), self.log)
+
     async def log_out(self) -> None:
         """Tell the venue that the account leaves; the caller bounds the wait."""
         was_ready = self.is_ready
@@ -182,6 +194,18 @@ class Session:
                 api_pb2.ProtoOAAccountLogoutRes,
                 Lane.SESSION,
             )
+
+    async def _relist(self, life: int) -> None:
+        request = translate.symbols_list(self.account_id)
+        try:
+            answer = await self.ask(request, api_pb2.ProtoOASymbolsListRes, Lane.READ)
+        except ConnectionEnded:
+            return
+        except (VenueRefusal, RequestTimeout, ProtocolError) as error:
+            self.log.warn("the symbols could not be listed again: {error}", error=error)
+            return
+        if life == self._life:
+            self._listener.relisted(Catalogue(translate.symbols(answer)))
 
     # -- one attempt
 

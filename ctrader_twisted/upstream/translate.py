@@ -7,11 +7,12 @@ every symbol); error times become seconds, whichever unit their carrier uses.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 
 from google.protobuf.message import Message
 
 from ctrader_twisted.errors import VenueRefusal
-from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails
+from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Trader
 from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
 
 
@@ -75,6 +76,25 @@ def _symbol(light: model_pb2.ProtoOALightSymbol) -> Symbol:
 def symbol_details(answer: api_pb2.ProtoOASymbolByIdRes) -> list[SymbolDetails]:
     """ProtoOASymbolByIdRes as details, in the order of the answer."""
     return [SymbolDetails(full.symbolId, full.digits, full.pipPosition) for full in answer.symbol]
+
+
+def trader(message: model_pb2.ProtoOATrader) -> Trader:
+    """ProtoOATrader as a Trader. Money is an integer times 10^-moneyDigits (2, if unsaid)."""
+    digits = message.moneyDigits if message.HasField("moneyDigits") else 2
+    return Trader(
+        message.traderLogin,
+        message.brokerName,
+        Decimal(message.balance).scaleb(-digits),
+        _ACCESS.get(message.accessRights, "unknown"),
+    )
+
+
+_ACCESS = {
+    model_pb2.FULL_ACCESS: "full",
+    model_pb2.CLOSE_ONLY: "close only",
+    model_pb2.NO_TRADING: "no trading",
+    model_pb2.NO_LOGIN: "no login",
+}
 
 
 # -- requests

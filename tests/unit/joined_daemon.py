@@ -23,6 +23,7 @@ from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.simulator.service import Behaviour, Simulator
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
+from ctrader_twisted.wire.codec import decode
 from tests.unit.fakes import ADDRESS
 
 log = Logger()
@@ -52,11 +53,13 @@ class End:
         self._inbox: list[bytes] = []
         self._paused = False
         self._over = False
+        self.said = b""
         self.other: End
 
     def write(self, octets: bytes) -> None:
         """Towards the other end."""
         if not self._over:
+            self.said += octets
             self._clock.callLater(0, self.other.arrive, octets)
 
     def arrive(self, octets: bytes) -> None:
@@ -110,6 +113,7 @@ class Joint(BaseConnector):
         self.clock = clock
         self.simulator = simulator
         self.attempts: list[float] = []
+        self.ends: list[End] = []
 
     def _makeTransport(self) -> Joint:
         self.attempts.append(self.clock.seconds())
@@ -125,6 +129,17 @@ class Joint(BaseConnector):
     def loseConnection(self) -> None:
         """Part of a transport: there is none before both ends are joined."""
 
+    def requests(self) -> list[str]:
+        """The class names of all that we have said, over all connections, but heartbeats."""
+        names = []
+        for end in self.ends:
+            rest = end.said
+            while rest:
+                stop = 4 + int.from_bytes(rest[:4], "big")
+                names.append(type(decode(rest[4:stop]).message).__name__)
+                rest = rest[stop:]
+        return [name for name in names if name != "ProtoHeartbeatEvent"]
+
     def _arrive(self) -> None:
         if self.simulator.mischief._links._port_is_closed:
             self.connectionFailed(Failure(ConnectionRefusedError()))
@@ -134,6 +149,7 @@ class Joint(BaseConnector):
         ours = End(self.clock, client, self.connectionLost)
         theirs = End(self.clock, server, lambda _: None)
         ours.other, theirs.other = theirs, ours
+        self.ends.append(ours)
         server.makeConnection(theirs)  # type: ignore[arg-type]
         client.makeConnection(ours)
 
