@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,13 +73,21 @@ class Stage:
 
     # -- kinds of measurement
 
-    def fanout(self, server: Server, load: Load, environ: Mapping[str, str]) -> Row:
-        """Ticks to clients for a while."""
+    def fanout(
+        self,
+        server: Server,
+        load: Load,
+        environ: Mapping[str, str],
+        watch: Callable[[int], None] | None = None,
+    ) -> Row:
+        """Ticks to clients for a while. ``watch`` is told the server's pid when it begins."""
         with self._crew(server, load, environ) as crew:
             self._join(crew, load)
             self._wait_subscribed(crew.venue)
             self._go(crew, load)
             time.sleep(self.warm_s)
+            if watch is not None:
+                watch(crew.server.pid)
             return self._measured(crew, load, self.time_s)
 
     def stalled(
