@@ -109,6 +109,21 @@ async def test_it_goes_to_the_background(tmp_path: Path) -> None:
 
 
 @bounded(40)
+async def test_a_socket_file_in_the_background(tmp_path: Path) -> None:
+    """A socket file belongs to the process that stays, which removes it at its end."""
+    door = tmp_path / "door.sock"
+    async with started(tmp_path, f"--listen=unix:{door}", command=BACKGROUND) as launcher:
+        await launcher.end(20)
+        assert (launcher.status, launcher.err) == (0, "")
+    pid = int((tmp_path / "twistd.pid").read_text())
+    assert (tmp_path / "door.sock.lock").readlink() == Path(str(pid))
+    os.kill(pid, signal.SIGTERM)
+    await until(lambda: not (tmp_path / "twistd.pid").exists(), "its pid file is gone")
+    assert not door.exists()
+    assert "Traceback" not in (tmp_path / "twistd.log").read_text()
+
+
+@bounded(40)
 async def test_help(tmp_path: Path) -> None:
     """--help names every option in words, and offers none for a secret."""
     async with started(tmp_path, "--help") as process:

@@ -53,10 +53,12 @@ TROUBLES = [
         lambda m: m.auth_refused("account", "CH_SERVER_NOT_REACHABLE"),
         "CH_SERVER_NOT_REACHABLE",
     ),
+    Trouble("symbols refused", refused(SYMBOLS, "UNKNOWN_ERROR"), "UNKNOWN_ERROR", 5),
+    Trouble("account thrown out", refused(SUBSCRIBE, "ACCOUNT_NOT_AUTHORIZED"), "NOT_AUTH", 9),
     Trouble("blocked", refused(SUBSCRIBE, "BLOCKED_PAYLOAD_TYPE", retry_after_s=1), "BLOCKED", 5),
     Trouble("proxy error", refused(SUBSCRIBE, "TIMEOUT_ERROR", proxy=True), "TIMEOUT_ERROR", 5),
     Trouble("refused and closed", refused(SUBSCRIBE, "UNKNOWN_ERROR", close=True), "closed", 8),
-    Trouble("no such code", refused(DETAILS, "SOMETHING_NEW"), "SOMETHING_NEW", 5),
+    Trouble("no such code", refused(DETAILS, "SOMETHING_NEW"), "SOMETHING_NEW", 6),
     Trouble(
         "careless symbol list",
         lambda m: m.missing_field(request=SYMBOLS),
