@@ -29,8 +29,8 @@
  * @typedef {{status: Status, tick: Tick, health: Health, error: StreamError,
  *   message: {direction: 'in' | 'out', text: string}}} Events
  * @typedef {{WebSocket?: any, now?: () => number, wall?: () => number, random?: () => number,
- *   events?: EventTarget[], client?: {name: string, version?: string}}} Options all for tests and
- *   odd environments; a browser needs none
+ *   events?: EventTarget[], client?: {name: string, version?: string}, token?: string}} Options
+ *   `token`: the API key, where the daemon asks for one; the rest is for tests and odd environments
  */
 
 import { Backoff, CLOSE_CODES, Link } from './ctrader-stream-link.js';
@@ -56,6 +56,8 @@ export class CtraderStream {
     this.url = absolute(url);
     this.parts = parts;
     this.client = options.client ?? { name: 'ctrader-stream.js' };
+    /** The API key; may be set at any time, and is shown at the next connection. */
+    this.token = options.token ?? '';
     this.clock = new ServerClock();
     this.wants = new Wants();
     this.dispatch = new Dispatch();
@@ -143,7 +145,11 @@ export class CtraderStream {
   greet() {
     this.asked.clear();
     this.changes.clear();
-    this.send({ type: 'connect', protocol: PROTOCOL, features: ['health'], client: this.client });
+    const { client, token } = this;
+    const hello = { type: 'connect', protocol: PROTOCOL, features: ['health'], client };
+    // Told to the daemon, and to no listener: a key belongs into no log.
+    this.link.send(JSON.stringify({ ...hello, ...(token && { token }) }));
+    this.dispatch.emit('message', { direction: 'out', text: JSON.stringify(hello) });
     this.ask(this.wants.names());
     this.ping();
     clearInterval(this.pinging);

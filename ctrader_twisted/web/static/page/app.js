@@ -11,7 +11,7 @@ import { EventLog } from './eventlog.js';
 import { GlanceView } from './glance.js';
 import { Painter } from './painter.js';
 import { Quote } from './quotes.js';
-import { keepNames, readNames, themes } from './stored.js';
+import { keepKey, keepNames, readNames, themes } from './stored.js';
 import { SymbolList } from './symbols.js';
 
 const FIRST_BOARD = ['EURUSD', 'GBPUSD', 'USDJPY', 'AUDUSD', 'XAUUSD', 'XAGUSD', 'US500', 'US100', 'DE40', 'BTCUSD', 'ETHUSD'];
@@ -23,6 +23,7 @@ const stream = new CtraderStream('/ws', { client: { name: 'page' } });
 const painter = new Painter();
 /** @type {Map<string, {quote: Quote, stop: () => void}>} */
 const desk = new Map();
+stream.token = keepKey(byId('key-form'), stream);
 const favourites = new Set(readNames('favourites') ?? []);
 let chosen = '';
 

@@ -3,7 +3,7 @@
 
 import { byId, choice, mark, write } from './dom.js';
 
-const PERIODS = { '5 s': 5, '15 s': 15, '1 min': 60, '5 min': 300 };
+const PERIODS = { '5s': 5, '15s': 15, '1m': 60, '5m': 300 };
 const EVERY_MS = 100;
 
 export class ChartView {
@@ -19,7 +19,7 @@ export class ChartView {
       this.periodS = PERIODS[/** @type {keyof typeof PERIODS} */ (name)];
       this.reload();
     });
-    press('5 s');
+    press('5s');
     this.build();
     addEventListener('theme', () => this.chart?.applyOptions(look()));
   }

@@ -3,13 +3,14 @@
 
 /** @param {number} digits @returns {number} decimals of one pip, by the market's custom */
 export function pipDigits(digits) {
-  // Where prices have an odd number of decimals the last one is a tenth of a pip.
+  // Currencies: the last of an odd number of decimals is a tenth of a pip. Metals, indices and
+  // coins: whole units of price.
+  if (digits < 3) return 0;
   return digits % 2 ? digits - 1 : digits;
 }
 
-/** @param {number} spread @param {number} digits @returns {string} in pips */
-export function pips(spread, digits) {
-  const pip = pipDigits(digits);
+/** @param {number} spread @param {number} digits @param {number} [pip] @returns {string} in pips */
+export function pips(spread, digits, pip = pipDigits(digits)) {
   return (spread * 10 ** pip).toFixed(digits - pip);
 }
 

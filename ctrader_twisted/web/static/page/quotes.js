@@ -3,10 +3,10 @@
 
 import { Candles } from './candles.js';
 
-const STEP_MS = 2000;
-const STEPS = 90;
+const STEP_MS = 1000;
+const STEPS = 180;
 
-/** The last minutes as a line: one point per two seconds, the last price in each. */
+/** The last minutes as a line: one point per second, the last price in each. */
 export class Line {
   constructor() {
     /** @type {number[]} oldest first */
@@ -31,8 +31,9 @@ export class Line {
     if (this.points.length > STEPS) this.points.splice(0, this.points.length - STEPS);
   }
 
-  static get steps() {
-    return STEPS;
+  /** How many points the line is wide: few at first, so that there is something to see. */
+  get steps() {
+    return Math.max(45, this.points.length);
   }
 }
 

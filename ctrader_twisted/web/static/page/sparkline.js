@@ -1,8 +1,6 @@
 // @ts-check
 /** A small line of the last minutes, on a canvas. */
 
-import { Line } from './quotes.js';
-
 export class Sparkline {
   /** @param {() => void} resized */
   constructor(resized) {
@@ -47,7 +45,7 @@ export class Sparkline {
     const low = Math.min(...points, quote.first);
     const high = Math.max(...points, quote.first);
     const y = (/** @type {number} */ price) => (high === low ? height / 2 : height - 4 - ((price - low) / (high - low)) * (height - 8));
-    const x = (/** @type {number} */ at) => width - 3 - ((points.length - 1 - at) / (Line.steps - 1)) * (width - 6);
+    const x = (/** @type {number} */ at) => width - 3 - ((points.length - 1 - at) / (quote.line.steps - 1)) * (width - 6);
     context.strokeStyle = this.colour('line');
     context.setLineDash([2, 3]);
     context.lineWidth = 1;

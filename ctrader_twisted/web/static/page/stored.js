@@ -42,3 +42,31 @@ export function themes(button) {
   dark.addEventListener('change', apply);
   apply();
 }
+
+/**
+ * The API key, asked for when the daemon wants one. Kept in this tab only.
+ * @param {any} form @param {import('../ctrader-stream.js').CtraderStream} stream
+ * @returns {string} the key of before, if the tab has one
+ */
+export function keepKey(form, stream) {
+  const input = form.querySelector('input');
+  form.addEventListener('submit', (/** @type {Event} */ event) => {
+    event.preventDefault();
+    stream.token = input.value.trim();
+    input.value = '';
+    stream.connect();
+  });
+  stream.on('status', ({ link, code }) => {
+    form.hidden = !(link === 'stopped' && code === '4401');
+    try {
+      if (link === 'open') sessionStorage.setItem('ctrader-stream.key', stream.token);
+    } catch {
+      // Then it is asked for again after a reload.
+    }
+  });
+  try {
+    return sessionStorage.getItem('ctrader-stream.key') ?? '';
+  } catch {
+    return '';
+  }
+}
