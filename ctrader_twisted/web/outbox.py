@@ -78,6 +78,9 @@ class Outbox:
         self._is_direct = not ISSLTransport.providedBy(transport) and hasattr(transport, "socket")
         # The HTTP channel that this socket began as is still the transport's producer.
         transport.unregisterProducer()
+        # What HTTP had to say before may still be in Twisted's buffer: once past it, and no sooner,
+        # we know that the buffer is empty.
+        self._is_behind_http = self._is_direct
         if self._is_direct:
             self._send: Callable[[bytes], int] = transport.socket.send
             _prefer_fresh(transport.socket)
@@ -105,6 +108,9 @@ class Outbox:
             self._queued += len(some)
             if self._queued > self._limit:
                 self._too_slow(f"more than {self._limit} bytes were waiting")
+        elif self._is_behind_http:
+            self._is_behind_http = False
+            self.park(some)
         else:
             try:
                 taken = self._send(some)
