@@ -7,7 +7,7 @@ log out, close, all within the configured time.
 
 from __future__ import annotations
 
-import sys
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -148,9 +148,11 @@ class Daemon(MultiService):
             self.door.open()
         except ConfigurationError as error:
             self.log.critical("{error}", error=error)
+            if _nobody_reads_stderr():
+                # twistd tells it to whoever started us; after a SystemExit it would wait for ever.
+                raise
             # The log has taken sys.stderr by now, and Python would show a traceback there.
-            if sys.__stderr__ is not None:
-                sys.__stderr__.write(f"ctrader-stream: {error}\n")
+            os.write(2, f"ctrader-stream: {error}\n".encode())
             raise SystemExit(1) from None
 
     def startService(self) -> None:
@@ -239,6 +241,14 @@ def without_twisteds_words(act: Callable[[], T]) -> T:
     A port announces itself by the class name of its factory; we say it better.
     """
     return cast(T, callWithContext({"log_format": ""}, act))
+
+
+def _nobody_reads_stderr() -> bool:
+    """True in the background, where twistd has replaced it by the null device."""
+    try:
+        return os.path.samestat(os.fstat(2), os.stat(os.devnull))
+    except OSError:
+        return True
 
 
 def _nothing() -> None:

@@ -124,6 +124,19 @@ async def test_a_socket_file_in_the_background(tmp_path: Path) -> None:
 
 
 @bounded(40)
+async def test_a_socket_file_that_cannot_be_had(tmp_path: Path) -> None:
+    """What is found out only in the background is told by twistd, which would wait for ever if
+    the process just ended.
+    """
+    async with started(tmp_path, "--listen=unix:no/where", command=BACKGROUND) as launcher:
+        await launcher.end(20)
+    assert launcher.status == 1
+    assert "cannot listen on 'unix:no/where" in launcher.err
+    assert "cannot listen on 'unix:no/where" in (tmp_path / "twistd.log").read_text()
+    assert not (tmp_path / "twistd.pid").exists()
+
+
+@bounded(40)
 async def test_help(tmp_path: Path) -> None:
     """--help names every option in words, and offers none for a secret."""
     async with started(tmp_path, "--help") as process:
