@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
+from ctrader_twisted.chores import add_keys
 from ctrader_twisted.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -211,7 +212,7 @@ def websocket_url(text: str) -> str:
     return text
 
 
-COMMANDS: tuple[Callable[[Subcommands], None], ...] = (add_tail,)
+COMMANDS: tuple[Callable[[Subcommands], None], ...] = (add_tail, add_keys)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from ctrader_twisted.errors import ConfigurationError, CtraderError
 from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
+from ctrader_twisted.web.lobby import Lobby
 
 T = TypeVar("T")
 BACKLOG = 4096
@@ -101,6 +102,7 @@ class Daemon(MultiService):
         application: Application,
         account: Account,
         audience: Audience,
+        lobby: Lobby,
         door: Door,
         stop_timeout_s: float,
     ) -> None:
@@ -110,6 +112,7 @@ class Daemon(MultiService):
         self._venue = venue
         self._application = application
         self.audience = audience
+        self._lobby = lobby
         self._stop_timeout_s = stop_timeout_s
         self._has_ports = False
         self.connection = connection
@@ -177,6 +180,7 @@ class Daemon(MultiService):
             await self._step("stop the embedded venue", ends, self._venue.stopService)
 
     def _goodbye(self) -> Deferred[Any]:
+        self._lobby.stop()
         # What is left when the time is over is cancelled, and nobody needs to hear of it.
         return DeferredList(self.audience.stop(), consumeErrors=True)
 

@@ -31,7 +31,6 @@ from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
 from ctrader_twisted.upstream.tls import read_authorities
 from ctrader_twisted.web.audience import Audience
-from ctrader_twisted.web.doors import Doors
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.rest import Rest
@@ -150,6 +149,7 @@ def compose(
     venue, web = settings.venue, settings.web
     doors = make_doors(web, clock=reactor, metrics=metrics)
     simulator = (make_venue or embedded_venue)(settings, reactor) if venue.embedded else None
+    lobby = Lobby(doors=doors, clock=reactor, metrics=metrics)
     audience = make_audience(web, venue.environment, metrics, reactor)
     account = make_account(venue, audience, metrics, reactor)
     application = make_application(venue, account, metrics, reactor)
@@ -160,7 +160,7 @@ def compose(
         details=lambda: {"clients": metrics.clients, "subscriptions": account.confirmed()},
     )
     site = make_site(
-        tick_stream=make_tick_stream(web, account, audience, doors, metrics, reactor),
+        tick_stream=make_tick_stream(web, account, audience, lobby, metrics, reactor),
         rest=rest.resource(),
         doors=doors,
         body_limit=web.body_bytes,
@@ -174,6 +174,7 @@ def compose(
         application=application,
         account=account,
         audience=audience,
+        lobby=lobby,
         door=Door(reactor=reactor, listen=web.listen, factory=site),
         stop_timeout_s=web.stop_timeout_s,
     )
@@ -290,7 +291,7 @@ def make_tick_stream(
     web: WebSettings,
     account: Account,
     audience: Audience,
-    doors: Doors,
+    lobby: Lobby,
     metrics: Metrics,
     reactor: Any,
 ) -> Any:
@@ -302,7 +303,7 @@ def make_tick_stream(
         now_ms=now_ms,
         account=account,
         audience=audience,
-        lobby=Lobby(doors=doors, clock=reactor, metrics=metrics),
+        lobby=lobby,
         metrics=metrics,
         messages_per_s=web.messages_per_s,
         ping_s=web.ping_s,

@@ -21,6 +21,7 @@ from ctrader_twisted.web.doors import READ, Doors, Visitor, check_scope
 from ctrader_twisted.web.keys import ApiKey
 from ctrader_twisted.web.problems import Refused
 
+GOING_AWAY = 1001
 UNAUTHORIZED = 4401
 FORBIDDEN = 4403
 TOO_LATE = 4408
@@ -102,6 +103,12 @@ class Lobby:
         if not self._keyed and self._watch is not None:
             self._watch.cancel()
             self._watch = None
+
+    def stop(self) -> None:
+        """The daemon goes away: nobody waits any more."""
+        for guest in list(self._waiting):
+            self.left(guest)
+            guest.close(GOING_AWAY, "the server is shutting down")
 
     def must_wait_s(self, guest: Guest) -> float:
         """Seconds until whoever shares this client's key may say something again; 0 is now."""

@@ -19,7 +19,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (6, "tail", "*"),
     (6, "daemon", "*"),
     (6, "entrance", "*"),
-    (6, "entrance", "*"),
+    (6, "chores", "*"),
     (
         5,
         "web",

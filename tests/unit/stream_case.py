@@ -17,7 +17,7 @@ from ctrader_twisted.accounts import Account
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.web.audience import Audience
-from ctrader_twisted.web.doors import DoorPolicy, Doors
+from ctrader_twisted.web.doors import DoorPolicy, Doors, Visitor
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.tick_stream import TickStreamFactory
@@ -217,11 +217,13 @@ class StreamCase(SynchronousTestCase):
         for client in self.clients:
             client.wire.turn()
 
-    def client(self, wire: Wire | None = None) -> Client:
-        """A client whose handshake is through."""
+    def client(self, wire: Wire | None = None, visitor: Visitor | None = None) -> Client:
+        """A client whose handshake is through; ``visitor``: as whom the door knows it."""
         wire = wire or Wire(self.clock)
         protocol = self.factory.buildProtocol(wire.getPeer())
         wire.protocol = protocol
+        if visitor is not None:
+            protocol.visitor = visitor
         client = Client(self, wire, protocol)
         self.clients.append(client)
         protocol.makeConnection(wire)

@@ -305,19 +305,19 @@ class RateTest(DoorCase):
     def test_limit(self) -> None:
         """The fields count down; then it is 429 with the time to wait, for this address only."""
         self.build(is_local=False, calls_per_s=2.0)
-        first = self.ask("/", peer="192.0.2.1")
+        first = self.ask("/any", peer="192.0.2.1")
         self.assertEqual(first.headers["ratelimit"], '"default";r=3;t=0')
         self.assertEqual(first.headers["ratelimit-policy"], '"default";q=2;w=1')
         for _ in range(3):
-            self.assertEqual(self.ask("/", peer="192.0.2.1").status, 200)
-        over = self.ask("/", peer="192.0.2.1")
+            self.assertEqual(self.ask("/any", peer="192.0.2.1").status, 401)
+        over = self.ask("/any", peer="192.0.2.1")
         self.assert_refused(over, 429, "RATE_LIMIT")
         self.assertEqual(over.headers["retry-after"], "1")
         self.assertEqual(over.problem["retry_after"], 1)
         self.assertEqual(over.headers["ratelimit"], '"default";r=0;t=1')
-        self.assertEqual(self.ask("/", peer="192.0.2.2").status, 200)
+        self.assertEqual(self.ask("/any", peer="192.0.2.2").status, 401)
         self.clock.advance(0.5)
-        self.assertEqual(self.ask("/", peer="192.0.2.1").status, 200)
+        self.assertEqual(self.ask("/any", peer="192.0.2.1").status, 401)
 
     def test_health_does_not_count(self) -> None:
         """Machines that look every second use up nothing."""

@@ -1,0 +1,94 @@
+"""What an operator types: keys."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from ctrader_twisted.cli import main
+from ctrader_twisted.logs import Secret
+from ctrader_twisted.web.keys import KeyRing
+
+
+class ChoreCase(SynchronousTestCase):
+    """Commands in a fresh folder, with what they print."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.folder)
+
+    def run_command(self, *words: str) -> tuple[int, str, str]:
+        """Exit status, standard output, standard error."""
+        out, err = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", out)
+        self.patch(sys, "stderr", err)
+        try:
+            status = main(words)
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        return status, out.getvalue(), err.getvalue()
+
+
+class KeysTest(ChoreCase):
+    """`ctrader-stream keys`."""
+
+    def test_made_and_shown_once(self) -> None:
+        """The key, and nothing else, is on standard output; it opens the ring of that file."""
+        status, out, err = self.run_command(
+            "keys", "add", "ops", "--scope", "read", "--scope", "trade", "--file", "k.json"
+        )
+        self.assertEqual((status, len(out.splitlines())), (0, 1))
+        self.assertNotIn(out.strip(), err)
+        key = KeyRing(self.folder / "k.json").find(Secret(out.strip()))
+        assert key is not None
+        self.assertEqual((key.name, key.scopes), ("ops", ("read", "trade")))
+        self.assertRegex(key.made_at, r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$")
+        status, out, _ = self.run_command("keys", "list", "--file", "k.json")
+        self.assertEqual(out.split("\t")[:2], ["ops", "read,trade"])
+
+    def test_into_a_file(self) -> None:
+        """--to keeps the key off the screen, in a file for its owner; an old file is left alone."""
+        words = ("keys", "add", "a", "--scope", "read", "--file", "k.json", "--to")
+        status, out, _ = self.run_command(*words, "first.key")
+        self.assertEqual((status, out), (0, ""))
+        self.assertEqual((self.folder / "first.key").stat().st_mode & 0o777, 0o600)
+        text = Secret((self.folder / "first.key").read_text().strip())
+        self.assertIsNotNone(KeyRing(self.folder / "k.json").find(text))
+        self.assertEqual(self.run_command(*words, "first.key")[0], 1)
+        status, _, err = self.run_command(
+            "keys", "add", "b", "--scope", "read", "--file", "k.json", "--to", "no/where.key"
+        )
+        self.assertEqual(status, 1)
+        self.assertIn("no key was made", err)
+        self.assertEqual(self.run_command("keys", "list", "--file", "k.json")[1].count("\n"), 1)
+
+    def test_configured_file(self) -> None:
+        """Without --file it is the configured one; without either it is a sentence."""
+        status, _, err = self.run_command("keys", "list")
+        self.assertEqual(status, 1)
+        self.assertIn("keys_file", err)
+        self.assertEqual(err.count("\n"), 1)
+        Path("tap.conf").write_text("[web]\nkeys_file = here.json\n")
+        self.assertEqual(self.run_command("keys", "add", "a", "--scope", "read")[0], 0)
+        self.assertTrue(Path("here.json").exists())
+        self.assertEqual(self.run_command("keys", "revoke", "a")[0], 0)
+        self.assertEqual(self.run_command("keys", "list")[:2], (0, ""))
+
+    def test_mistakes(self) -> None:
+        """A missing scope is a mistake in the command line (2); an unknown name a failure (1)."""
+        self.assertEqual(self.run_command("keys", "add", "a", "--file", "k.json")[0], 2)
+        self.assertEqual(self.run_command("keys", "add", "a", "--scope", "x")[0], 2)
+        self.run_command("keys", "add", "a", "--scope", "read", "--file", "k.json")
+        status, _, err = self.run_command("keys", "revoke", "b", "--file", "k.json")
+        self.assertEqual(status, 1)
+        self.assertTrue(err.startswith("ctrader-stream: there is no key 'b'"))

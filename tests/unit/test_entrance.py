@@ -1,0 +1,239 @@
+"""What is refused before anybody can knock: open doors, and certificates that are no use."""
+
+from __future__ import annotations
+
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from twisted.internet.task import Clock
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from ctrader_twisted import entrance
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.settings import WebSettings
+from ctrader_twisted.web.doors import Doors
+from ctrader_twisted.web.keys import add_key
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+class EntranceCase(SynchronousTestCase):
+    """A folder, and doors made of settings."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = Path(folder.name)
+        self.key_file = self.folder / "keys.json"
+
+    def doors(self, environ: Mapping[str, str] | None = None, **settings: Any) -> Doors:
+        """The doors of these settings."""
+        return entrance.make_doors(
+            WebSettings(**settings), clock=Clock(), metrics=Metrics(), environ=environ or {}
+        )
+
+    def refusal(self, call: Any, *arguments: Any, **named: Any) -> str:
+        """The one sentence of the ConfigurationError that must come."""
+        said = str(self.assertRaises(ConfigurationError, call, *arguments, **named))
+        self.assertTrue(said.endswith((".", "?")), said)
+        self.assertNotIn("\n", said)
+        return said
+
+
+class OpenDoorTest(EntranceCase):
+    """Nobody listens to strangers without a key."""
+
+    everywhere = (
+        "tcp:8080",
+        "tcp:port=8080",
+        "tcp:8080:interface=0.0.0.0",
+        "tcp:8080:interface=192.0.2.1",
+        "tcp6:8080",
+        r"tcp6:8080:interface=\:\:",
+        "TCP:8080",
+    )
+    here = (
+        "tcp:8080:interface=127.0.0.1",
+        "tcp:port=0:interface=127.9.9.9",
+        "tcp:8080:interface=localhost",
+        r"tcp6:8080:interface=\:\:1",
+        "unix:here.sock",
+        "unix:address=here.sock:mode=660",
+    )
+
+    def test_refused_without(self) -> None:
+        """The sentence names the endpoint, and says what to do."""
+        for listen in self.everywhere:
+            said = self.refusal(self.doors, listen=listen)
+            self.assertIn(repr(listen), said)
+            self.assertIn("ctrader-stream keys add", said)
+            self.assertIn("keys_file", said)
+
+    def test_an_empty_file_is_no_key(self) -> None:
+        """A key file with nothing in it opens nothing."""
+        self.key_file.write_text('{"keys": []}')
+        self.key_file.chmod(0o600)
+        said = self.refusal(self.doors, listen="tcp:8080", keys_file=self.key_file)
+        self.assertIn("there is no API key", said)
+
+    def test_with_a_key(self) -> None:
+        """With a key anywhere will do, and the key is needed."""
+        add_key(self.key_file, "a", ["read"], "now")
+        for listen in self.everywhere:
+            doors = self.doors(listen=listen, keys_file=self.key_file)
+            self.assertFalse(doors.policy.is_local, listen)
+
+    def test_bad_file(self) -> None:
+        """A key file that is missing or open to others ends the start, on loopback too."""
+        self.assertIn("cannot be read", self.refusal(self.doors, keys_file=self.key_file))
+        add_key(self.key_file, "a", ["read"], "now")
+        self.key_file.chmod(0o604)
+        self.assertIn("open to others", self.refusal(self.doors, keys_file=self.key_file))
+
+    def test_loopback(self) -> None:
+        """This machine and socket files need none."""
+        for listen in self.here:
+            self.assertTrue(self.doors(listen=listen).policy.is_local, listen)
+
+    def test_strangers_by_other_ways(self) -> None:
+        """A trusted proxy brings strangers, and require_key wants a key."""
+        said = self.refusal(self.doors, trusted_proxies=("127.0.0.1/32",))
+        self.assertIn("trusted_proxies", said)
+        self.assertIn("require_key", self.refusal(self.doors, require_key=True))
+
+    def test_policy(self) -> None:
+        """Networks and the socket file's word are told apart."""
+        add_key(self.key_file, "a", ["read"], "now")
+        proxies = ("10.0.0.0/8", "unix")
+        policy = self.doors(trusted_proxies=proxies, keys_file=self.key_file).policy
+        self.assertTrue(policy.proxies.unix)
+        self.assertTrue(policy.proxies.trusts("10.1.2.3"))
+        self.assertFalse(policy.proxies.trusts("192.0.2.1"))
+
+
+class InheritedTest(EntranceCase):
+    """A socket that systemd has opened tells itself where it listens."""
+
+    def environ(self, sock: socket.socket) -> dict[str, str]:
+        """As systemd would say it, with this process's own descriptors."""
+        self.patch(entrance, "FIRST_INHERITED", sock.fileno())
+        return {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"}
+
+    def test_where(self) -> None:
+        """Loopback and socket files are here; everything else is not."""
+        for family, address, is_here in (
+            (socket.AF_INET, ("127.0.0.1", 0), True),
+            (socket.AF_INET6, ("::1", 0), True),
+            (socket.AF_UNIX, str(self.folder / "s"), True),
+            (socket.AF_INET, ("", 0), False),
+        ):
+            with socket.socket(family) as sock:
+                sock.bind(address)
+                environ = self.environ(sock)
+                for listen in ("systemd:domain=INET:index=0", "systemd:domain=INET:name=http"):
+                    if is_here:
+                        self.assertTrue(self.doors(environ, listen=listen).policy.is_local)
+                    else:
+                        said = self.refusal(self.doors, environ, listen=listen)
+                        self.assertIn("no API key", said)
+
+    def test_none_there(self) -> None:
+        """Started without its socket unit, or with fewer sockets: one sentence."""
+        for environ in ({}, {"LISTEN_FDS": "1"}, {"LISTEN_FDS": "x"}):
+            said = self.refusal(self.doors, environ, listen="systemd:domain=INET:index=1")
+            self.assertIn("socket unit", said)
+
+    def test_no_socket(self) -> None:
+        """A descriptor that is no socket: one sentence."""
+        descriptor = os.open(os.devnull, os.O_RDONLY)
+        self.addCleanup(os.close, descriptor)
+        self.patch(entrance, "FIRST_INHERITED", descriptor)
+        said = self.refusal(self.doors, {"LISTEN_FDS": "1"}, listen="systemd:index=0")
+        self.assertIn("cannot be used", said)
+
+
+class CertificateTest(EntranceCase):
+    """A certificate that is no use is one sentence at start."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.key = self.private_key("key.pem")
+
+    def private_key(self, name: str) -> ec.EllipticCurvePrivateKey:
+        """A new key in a file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self.folder / name).write_bytes(pem)
+        return key
+
+    def certificate(self, begins: timedelta, ends: timedelta) -> None:
+        """A certificate for the key, in force between these times."""
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+        made = (
+            x509.CertificateBuilder(name, name, self.key.public_key(), 1)
+            .not_valid_before(NOW + begins)
+            .not_valid_after(NOW + ends)
+            .sign(self.key, hashes.SHA256())
+        )
+        (self.folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
+
+    def check(self, key: str = "key.pem", certificate: str = "cert.pem") -> None:
+        """As at start."""
+        listen = f"ssl:8443:privateKey={self.folder}/{key}:certKey={self.folder}/{certificate}"
+        entrance.check_certificate(entrance.endpoint_arguments(listen), NOW)
+
+    def test_good(self) -> None:
+        """One that is in force and belongs to the key says nothing."""
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        self.check()
+
+    def test_soon(self) -> None:
+        """Two weeks before its end there is a warning."""
+        seen: list[Any] = []
+        globalLogPublisher.addObserver(seen.append)
+        self.addCleanup(globalLogPublisher.removeObserver, seen.append)
+        self.certificate(timedelta(days=-80), timedelta(days=10))
+        self.check()
+        self.assertEqual([event["day"] for event in seen], ["2026-06-11"])
+
+    def test_expired_or_early(self) -> None:
+        """Neither one that is over, nor one that has not begun."""
+        self.certificate(timedelta(days=-90), timedelta(days=-1))
+        self.assertIn("expired on 2026-05-31", self.refusal(self.check))
+        self.certificate(timedelta(days=1), timedelta(days=90))
+        self.assertIn("valid only from 2026-06-02", self.refusal(self.check))
+
+    def test_of_another_key(self) -> None:
+        """A certificate of another key."""
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        self.private_key("other.pem")
+        self.assertIn("does not belong", self.refusal(self.check, key="other.pem"))
+
+    def test_no_files(self) -> None:
+        """Files that are missing, empty or something else."""
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        (self.folder / "empty").write_bytes(b"")
+        for given in (
+            {"key": "none.pem"},
+            {"certificate": "none.pem"},
+            {"key": "empty"},
+            {"certificate": "empty"},
+            {"key": "cert.pem"},
+            {"certificate": "key.pem"},
+        ):
+            self.assertIn("cannot be used", self.refusal(self.check, **given))
