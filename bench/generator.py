@@ -148,6 +148,7 @@ class Generator:
             if first == PING:
                 client.sock.send(masked(payload, PONG))
             elif first == CLOSE:
+                self._joining.reason = payload[2:].decode(errors="replace")
                 self._lose(client)
 
     def _got(self, client: Client, count: int, stamps: Sequence[int]) -> None:
@@ -200,6 +201,7 @@ class Generator:
             {
                 "joined": len(self._live),
                 "failed": self._joining.failed,
+                "reason": self._joining.reason,
                 "took_s": took_s,
                 "generator_core": (now["cpu_s"] - before["cpu_s"]) / took_s,
                 "server_cpu_s": now["server_cpu_s"] - before["server_cpu_s"],

@@ -11,6 +11,15 @@ from bench.frames import ACCEPT, NOTHING_YET, Seqs
 READ_BYTES = 32_768
 CONNECTING, UPGRADING, SUBSCRIBING = range(3)
 _ACKNOWLEDGED = b'"subscribeResponse"'
+# Linux: let connect choose the port, so that a bound address costs no search.
+_BIND_ADDRESS_NO_PORT = 24
+
+
+def address_of(number: int) -> str:
+    """An address for each client, as customers have: a daemon that limits what one address may do
+    should see many. All of 127.0.0.0/8 is this machine.
+    """
+    return f"127.{1 + (number >> 16)}.{number >> 8 & 255}.{number & 255}"
 
 
 class Client:
@@ -18,9 +27,11 @@ class Client:
 
     __slots__ = ("fd", "recv", "rest", "seqs", "sock", "stage", "subscription", "ticks")
 
-    def __init__(self, subscription: bytes) -> None:
+    def __init__(self, number: int, subscription: bytes) -> None:
         """``subscription`` is the frame to send after the upgrade; empty: none."""
         self.sock = socket.socket()
+        self.sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+        self.sock.bind((address_of(number), 0))
         self.sock.setblocking(False)
         self.recv = self.sock.recv
         self.fd = self.sock.fileno()
@@ -53,7 +64,9 @@ class Joining:
         self._finished = finished
         self._coming: Iterator[bytes] = iter(())
         self.clients: dict[int, Client] = {}
+        self._count = 0
         self.failed = 0
+        self.reason = ""
 
     def begin(self, subscriptions: Iterator[bytes]) -> None:
         """One client for each of these frames."""
@@ -73,7 +86,7 @@ class Joining:
         except OSError:
             some = b""
         if not some:
-            self._fail(client)
+            self._fail(client, f"was hung up on after {client.rest[-120:]!r}")
             return
         client.rest += some
         if client.stage == UPGRADING:
@@ -85,15 +98,15 @@ class Joining:
         client.stage = UPGRADING
         try:
             client.sock.send(self._request)
-        except OSError:
-            self._fail(client)
+        except OSError as error:
+            self._fail(client, str(error))
 
     def _upgraded(self, client: Client) -> None:
         head, end, rest = client.rest.partition(b"\r\n\r\n")
         if not end:
             return
         if not head.startswith(b"HTTP/1.1 101") or ACCEPT not in head:
-            self._fail(client)
+            self._fail(client, head.partition(b"\r\n")[0].decode("latin-1"))
             return
         client.rest = rest
         client.stage = SUBSCRIBING
@@ -114,7 +127,8 @@ class Joining:
             if not self.clients:
                 self._finished()
             return
-        client = Client(subscription)
+        self._count += 1
+        client = Client(self._count, subscription)
         self.clients[client.fd] = client
         if client.sock.connect_ex(self._address) == 0:
             self._epoll.register(client.fd, select.EPOLLIN)
@@ -122,8 +136,9 @@ class Joining:
         else:
             self._epoll.register(client.fd, select.EPOLLIN | select.EPOLLOUT)
 
-    def _fail(self, client: Client) -> None:
+    def _fail(self, client: Client, reason: str) -> None:
         self.failed += 1
+        self.reason = self.reason or reason
         del self.clients[client.fd]
         client.sock.close()
         self._next()

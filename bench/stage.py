@@ -174,7 +174,8 @@ class Stage:
     def _join(self, crew: Crew, load: Load) -> Row:
         joined = crew.generator.ask("join", 120)
         if joined["joined"] != load.clients:
-            raise crew.server.broken(f"let in {joined['joined']} of {load.clients} clients")
+            let_in = f"let in {joined['joined']} of {load.clients} clients"
+            raise crew.server.broken(f"{let_in} ({joined['reason']})")
         return joined
 
     def _wait_subscribed(self, venue: Child) -> None:
