@@ -268,7 +268,12 @@ export class CtraderStream {
   }
 
   linkChanged() {
-    if (this.link.state !== 'open') clearInterval(this.pinging);
+    if (this.link.state !== 'open') {
+      clearInterval(this.pinging);
+      // What the daemon said of its venue ended with the connection; its symbols are still a help.
+      const { availableSymbols, env, protocol, limits, epoch } = this.told;
+      this.told = { availableSymbols, env, protocol, limits, epoch };
+    }
     this.dispatch.emit('status', this.status);
     if (this.link.state === 'stopped') this.fail(String(this.link.code), this.link.reason);
   }

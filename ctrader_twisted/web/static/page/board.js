@@ -48,7 +48,7 @@ class Row {
     const { change } = quote;
     if (this.change.className !== 'num change') this.change.className = 'num change';
     const text = percent(change);
-    mark(this.change, 'data-way', text === '0.000 %' ? null : change > 0 ? 'up' : 'down');
+    mark(this.change, 'data-way', text === '0.000' ? null : change > 0 ? 'up' : 'down');
     write(this.change, text);
     if (now - this.drawnAt > LINE_EVERY_MS) {
       this.drawnAt = now;

@@ -28,8 +28,8 @@ export function priceParts(price, digits) {
 /** @param {number} part @returns {string} a share of one, with its sign, in percent */
 export function percent(part) {
   const text = (part * 100).toFixed(3);
-  if (Number(text) === 0) return '0.000 %';
-  return `${part > 0 ? '+' : '−'}${text.replace('-', '')} %`;
+  if (Number(text) === 0) return '0.000';
+  return `${part > 0 ? '+' : '−'}${text.replace('-', '')}`;
 }
 
 /** @param {number} ms @returns {string} */

@@ -103,7 +103,7 @@ export class GlanceView {
     this.meter('rate', `${rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString('en')} /s`, null);
     const middle = [...this.latencies].sort((a, b) => a - b)[this.latencies.length >> 1];
     const shown = isOpen && middle !== undefined ? latency(Math.max(0, middle)) : '–';
-    this.meter('latency', shown, middle === undefined ? null : middle < 100 ? 'ok' : 'wait');
+    this.meter('latency', shown, shown === '–' ? null : middle < 100 ? 'ok' : 'wait');
   }
 
   /** @param {string} name @param {string} text @param {string | null} mood */
