@@ -9,6 +9,8 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
 * Options are copied from the factory to every new connection, and the whole list of them is
   pretty-printed for a debug line that nobody sees: two thirds of what a handshake costs. As
   attributes of the class there is nothing left to copy, or to print.
+* The arguments of its debug lines are coloured for a terminal before anybody asks whether debug
+  lines are wanted: eight times a connection, twice a message. `_without_colours` makes that cheap.
 * ``tcpNoDelay`` is read before it is copied, and the error swallowed, so it is never applied. The
   `Outbox` sets the socket's option itself.
 * Its timers run on the global reactor, whatever reactor the factory was given; the one of the
@@ -22,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import autobahn.twisted.websocket
+import autobahn.websocket.protocol
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflateOfferAccept
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -101,6 +105,7 @@ def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> t
     reactor's timers.
     """
     factory._batched_timer = Timers(factory.reactor)
+    _without_colours()
     options: dict[str, Any] = {"CONFIG_ATTRS": []}
     for name in protocol.CONFIG_ATTRS:
         value = getattr(factory, name)
@@ -127,6 +132,17 @@ def deflate(limit_bytes: int) -> Callable[[list[Any]], PerMessageDeflateOfferAcc
         return None
 
     return accept
+
+
+def _without_colours() -> None:
+    for module in (autobahn.twisted.websocket, autobahn.websocket.protocol):
+        for name in ("hltype", "hlval"):
+            if hasattr(module, name):
+                setattr(module, name, _plain)
+
+
+def _plain(value: Any, *_: Any, **__: Any) -> Any:
+    return value
 
 
 def check(protocol: type[GatedProtocol]) -> None:
