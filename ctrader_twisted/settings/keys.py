@@ -134,7 +134,7 @@ KEYS: tuple[Key, ...] = (
     _key("web", "ping_timeout_s", number(3600), "20",
          "Seconds that a client has to answer a ping before it is dropped."),
     _key("web", "handshake_timeout_s", number(600), "10",
-         "Seconds for the opening and for the closing handshake of a WebSocket."),
+         "Seconds for the opening handshake of a WebSocket; the closing one has two."),
     _key("web", "outbox_bytes", whole(1024, 2**30), "1048576",
          "Bytes that may wait for one client before it is closed as too slow (4413)."),
     _key("web", "outbox_age_s", number(3600), "5",
