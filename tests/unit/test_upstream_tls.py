@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ class TrustTest(SynchronousTestCase):
 
     def test_authorities(self) -> None:
         """A file of certificates is read whole; one without, or none at all, is a clear error."""
-        path = Path(self.mktemp())
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = Path(folder.name) / "authorities.pem"
         with self.assertRaises(ConfigurationError) as caught:
             read_authorities(path)
         self.assertIn(f"the CA file {path} cannot be read", str(caught.exception))
