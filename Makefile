@@ -24,7 +24,7 @@ PROTO_READY := $(PROTO_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-integration check proto proto-check clean
+.PHONY: help demo test test-unit test-integration test-browser test-js check proto proto-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null || grep '## ' $(firstword $(MAKEFILE_LIST))
@@ -34,16 +34,24 @@ demo: $(TEST_READY) ## the daemon with a venue of its own; prices without a brok
 	@echo '    $(BIN)/ctrader-stream tail EURUSD GBPUSD'
 	@CTRADER_ENV=simulator exec $(BIN)/twistd -n --pidfile= ctrader-stream
 
-test: $(TEST_READY) ## unit tests by pytest and by trial, integration tests, coverage with its floor
+test: $(TEST_READY) ## unit tests by pytest and by trial, integration tests, coverage, the page
 	$(RUN) coverage erase
 	$(RUN) coverage run -m pytest tests/unit
 	$(RUN) twisted.trial --temp-directory=$(VENV)/trial tests.unit
 	$(RUN) coverage run -m pytest tests/integration
 	$(RUN) coverage combine --quiet
 	$(RUN) coverage report
+	@$(MAKE) --no-print-directory test-js test-browser
 
 test-unit: $(TEST_READY) ## only the unit tests: offline, seconds
 	$(RUN) pytest tests/unit
+
+test-js: ## the client module and the page's rules, by Node alone; skipped, loudly, without Node
+	@if node -e "process.exit(process.versions.node < \"20\" ? 1 : 0)" 2>/dev/null; then node --test tests/js/; \
+	else echo 'SKIPPED: the JavaScript tests need Node 20 or newer, and "node" is not that' >&2; fi
+
+test-browser: $(TEST_READY) ## the page in headless Chromium; skipped, loudly, where there is none
+	$(RUN) pytest tests/browser
 
 test-integration: $(TEST_READY) ## only the integration tests: real sockets on loopback
 	$(RUN) pytest tests/integration

@@ -52,6 +52,8 @@ class Rest:
             b'WebSocket  /ws       ticks: send {"type":"subscribe","symbols":["EURUSD"]}\n'
             b"GET        /healthz  is the process alive\n"
             b"GET        /readyz   is it connected to the venue, and if not, why\n"
+            b"GET        /asyncapi.json  every message of the WebSocket\n"
+            b"A browser gets a page with live prices here.\n"
         )
 
     @app.route("/healthz", methods=["GET"])

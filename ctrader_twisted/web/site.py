@@ -9,10 +9,10 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request, Site
 
-from ctrader_twisted.web import problems
+from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
 from ctrader_twisted.web.doors import Doors, Visitor, asks_upgrade
-from ctrader_twisted.web.files import StaticFiles
+from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
 from ctrader_twisted.web.problems import Refused
 
 # Between two requests on one connection.
@@ -67,6 +67,7 @@ class Root(Resource):
         self._tick_stream = tick_stream
         self._rest = rest
         self._files = files
+        self._asyncapi = OneFile(StaticFile.of("asyncapi.json", asyncapi.encoded()))
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The resource for the first segment of the path."""
@@ -74,6 +75,8 @@ class Root(Resource):
             return self._tick_stream
         if path == b"static":
             return self._files
+        if path == b"asyncapi.json":
+            return self._asyncapi
         # Who asks from a terminal gets a few lines of text there, from REST.
         if path == b"" and b"text/html" in (request.getHeader(b"accept") or b""):
             return self._files.page
