@@ -106,22 +106,24 @@ class Options(usage.Options):
 class OneSentence(MultiService):
     """Ends the process with one sentence when a port cannot be had."""
 
-    def privilegedStartService(self) -> None:
-        """Start, or say why not."""
-        self._or_exit(super().privilegedStartService)
+    _has_ports = False
 
-    def startService(self) -> None:
-        """Start, or say why not."""
-        self._or_exit(super().startService)
-
-    def _or_exit(self, start: Callable[[], None]) -> None:
+    def take_ports(self) -> None:
+        """Listen, or say why not: before twistd goes to the background, where nobody hears it."""
+        if self._has_ports:
+            return
+        self._has_ports = True
         try:
-            start()
+            super().privilegedStartService()
         except CannotListenError as error:
             raise SystemExit(
                 f"ctrader-simulator: cannot listen on {error.interface}:{error.port}: "
                 f"{error.socketError}. Choose another port with --port or --control-port."
             ) from error
+
+    def privilegedStartService(self) -> None:
+        """Listen, unless that is done."""
+        self.take_ports()
 
 
 def makeService(options: Options, reactor: Any = None) -> IService:
@@ -148,6 +150,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     venue.addService(simulator.service(reactor, options["port"], options["interface"]))
     if options["control-port"] is not None:
         venue.addService(ControlService(simulator, reactor, options["control-port"]))
+    venue.take_ports()
     return venue
 
 

@@ -95,9 +95,8 @@ class Built(SynchronousTestCase):
 
     def test_a_busy_port_ends_with_one_sentence(self) -> None:
         """It names the port and says what to do; the exit status is 1."""
-        service = self.service(BusyReactor(), "--port", "1234")
         with self.assertRaisesRegex(SystemExit, r"127\.0\.0\.1:1234.*in use.*--port") as caught:
-            service.privilegedStartService()
+            self.service(BusyReactor(), "--port", "1234")
         self.assertIsInstance(caught.exception.code, str)
 
     def test_an_authority_that_cannot_be_written(self) -> None:
