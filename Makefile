@@ -62,6 +62,12 @@ check: $(DEV_READY) ## format, lint, types, architecture
 	$(BIN)/mypy
 	$(RUN) pytest tests/architecture
 
+bench: $(TEST_READY) ## what we claim about speed: ONLY=G1,G3 for some goals, ROUNDS=n, SMOKE=1 for half a minute
+	$(RUN) bench $(if $(SMOKE),--smoke) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
+
+profile: $(TEST_READY) ## where the daemon's time goes under load: ARGS="--even", "--storm", "--sets 20", "--py-spy"
+	$(RUN) bench.profiling $(ARGS)
+
 proto: $(PROTO_READY) ## generate ctrader_twisted/pb/ from proto/
 	$(PROTO_VENV)/bin/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(PROTO_VENV)/bin/protoc-gen-mypy --python_out=$(OUT) --mypy_out=quiet:$(OUT) $(PROTOS)
 
@@ -72,7 +78,7 @@ proto-check: ## is ctrader_twisted/pb/ what proto/ says?
 	  || { echo 'ctrader_twisted/pb/ is not what proto/ says: run "make proto" and commit the result.' >&2; exit 1; }
 
 clean: ## remove environments, caches and build results (never your .env or tap.conf)
-	rm -rf $(VENV) $(PROTO_VENV) build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PROTO_VENV) .venv-bench bench/results build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Environments. Each stamp is newer than what it was made from, so this costs nothing twice.

@@ -1,6 +1,6 @@
 """`make profile`: where the daemon's time goes under the burst load, as a table.
 
-    python -m bench.profiling [--clients 500] [--time 8] [--lines 30] [--sets 20] [--even]
+    python -m bench.profiling [--clients 500] [--time 8] [--sets 20] [--even] [--storm]
 
 cProfile by way of ``twistd --profile``. It makes every Python call dearer and no system call, so
 read the order, not the microseconds. With ``--py-spy`` (where py-spy is installed) the daemon is
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from bench import proc
 from bench.plan import BURST, EVEN
+from bench.report import line
 from bench.servers import PRODUCT, SERVERS, Server, Start
 from bench.stage import Load, Row, Stage
 
@@ -41,10 +42,11 @@ def profiled(path: Path) -> Server:
     return replace(plain, start=start)
 
 
-def by_cprofile(stage: Stage, load: Load, lines: int) -> Row:
+def by_cprofile(stage: Stage, load: Load, lines: int, *, storm: bool) -> Row:
     """Run under the load, then print the table."""
     path = stage.folder / "profile"
-    row = stage.fanout(profiled(path), load, {})
+    server = profiled(path)
+    row = stage.storm(server, load, {}, idle=False) if storm else stage.fanout(server, load, {})
     ends = time.monotonic() + 20
     while not path.exists() and time.monotonic() < ends:
         time.sleep(0.1)
@@ -89,17 +91,18 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=30)
     parser.add_argument("--sets", type=int, default=0, help="so many symbols of one's own")
     parser.add_argument("--even", action="store_true", help="one tick at a time")
+    parser.add_argument("--storm", action="store_true", help="clients that connect, and no ticks")
     parser.add_argument("--py-spy", action="store_true")
     options = parser.parse_args()
     proc.allow_many_files()
     load = replace(EVEN if options.even else BURST, clients=options.clients, each=options.sets)
     with tempfile.TemporaryDirectory(prefix="ctrader-profile-") as folder:
         stage = Stage(Path(folder), warm_s=1.0, time_s=min(options.time, _ALL_OF_IT))
-        row = (by_py_spy if options.py_spy else by_cprofile)(stage, load, options.lines)
-    print(
-        f"{row['messages_per_s']:,.0f} messages/s at {row['us_per_message']:.2f} µs of CPU each, "
-        f"{row['server_core']:.0%} of a core, p99 {row['p99_ms']:.2f} ms, while being watched"
-    )
+        if options.py_spy:
+            row = by_py_spy(stage, load, options.lines)
+        else:
+            row = by_cprofile(stage, load, options.lines, storm=options.storm)
+    print(f"while being watched: {line({'step': 'profile', 'case': PRODUCT, **row})}")
 
 
 if __name__ == "__main__":

@@ -142,8 +142,6 @@ class Stage:
             child = children.start(
                 server.name, start.command, core=self.server_core, environ=start.environ
             )
-            wait = wait_until_open if server.raw or server.name == "sdk" else wait_until_ready
-            wait(child, port)
             command = [
                 *(sys.executable, "-m", "bench.generator", "--port", str(port)),
                 *("--clients", str(load.clients), "--symbols", str(load.symbols)),
@@ -152,6 +150,8 @@ class Stage:
                 *(["--idle"] if idle else []),
             ]
             generator = children.start("generator", command, **self._ours())
+            wait = wait_until_open if server.raw or server.name == "sdk" else wait_until_ready
+            wait(child, port)
             yield Crew(venue, child, generator)
 
     def _venue(self, server: Server, load: Load) -> list[str]:
@@ -187,7 +187,7 @@ class Stage:
             if state["peers"] and state["subscribed"] == before and (before > 0 or state["raw"]):
                 return
             before = state["subscribed"]
-            time.sleep(0.3)
+            time.sleep(0.15)
         raise venue.broken("was not asked for prices")
 
     def _go(self, crew: Crew, load: Load) -> None:
