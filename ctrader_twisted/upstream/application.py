@@ -21,6 +21,7 @@ from ctrader_twisted.errors import (
     RequestTimeout,
     VenueRefusal,
 )
+from ctrader_twisted.logs import redact
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for
@@ -118,7 +119,7 @@ class Application:
             # Whoever was refused: the venue forgot the application, or is about to close.
             self._drop(refused)
         if isinstance(message, api_pb2.ProtoOAClientDisconnectEvent):
-            self._disconnected(message.reason)
+            self._disconnected(redact(message.reason))
         elif isinstance(message, api_pb2.ProtoOAAccountsTokenInvalidatedEvent):
             self._token_invalidated(message)
         elif type(message).__name__.endswith("Event"):
@@ -147,6 +148,14 @@ class Application:
         for session in self._sessions.values():
             session.retrying(attempt, delay_s, reason)
 
+    def budgets_used(self) -> dict[str, float]:
+        """How much of the venue's budgets is used up now, by name; nothing without a connection."""
+        return {} if self._requests is None else self._requests.budgets_used()
+
+    def pending(self) -> int:
+        """How many requests wait, for the budget or for an answer."""
+        return 0 if self._requests is None else self._requests.pending()
+
     def log_out(self) -> Deferred[list[None]]:
         """Say goodbye for every account; the caller bounds the wait."""
         if self._requests is None:
@@ -167,7 +176,9 @@ class Application:
         for account_id in event.ctidTraderAccountIds:
             session = self._sessions.get(account_id)
             if session is not None:
-                session.reopen("TOKEN_INVALIDATED", event.reason or "the token was invalidated")
+                session.reopen(
+                    "TOKEN_INVALIDATED", redact(event.reason) or "the token was invalidated"
+                )
 
     def _unasked(self, message: Message, refused: VenueRefusal | None) -> None:
         self._metrics.count("unasked_answers", type(message).__name__)

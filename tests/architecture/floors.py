@@ -26,7 +26,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
         "accounts tokens contract market.model market.units errors refusals metrics logs budget",
     ),
     (4, "accounts", "upstream trading market tokens metrics errors refusals"),
-    (3, "upstream", "wire pb trading market errors refusals metrics budget"),
+    (3, "upstream", "wire pb trading market errors refusals metrics budget logs.redact"),
     (2, "trading", "market errors logs.Secret"),
     (2, "tokens", "market errors logs.Secret"),
     (2, "wire", "market errors logs.Secret pb"),

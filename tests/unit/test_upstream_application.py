@@ -7,9 +7,11 @@ from typing import Any
 from google.protobuf.message import Message
 
 from ctrader_twisted.errors import ConnectionEnded
+from ctrader_twisted.logs import Secret, conceal
 from ctrader_twisted.market.model import SpotUpdate
-from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.upstream.requests import Lane
+from ctrader_twisted.upstream.translate import common_pb2, refusal
 from tests.unit.fakes import ACCOUNT, refusal_of, spot
 from tests.unit.test_upstream_session import ACCOUNT_AUTH, DISCONNECT, SessionCase
 
@@ -251,3 +253,18 @@ class ThrownOutTest(SessionCase):
         self.clock.advance(0)
         self.assertTrue(self.wire.aborted)
         self.over()
+
+
+class RepeatedSecretTest(SynchronousTestCase):
+    """A venue that repeats what only it should know."""
+
+    def test_masked_before_it_goes_anywhere(self) -> None:
+        """Neither the error's text nor its attributes hold the credential."""
+        conceal(Secret("planted-token-4711"))
+        message = api_pb2.ProtoOAErrorRes(
+            errorCode="CH_ACCESS_TOKEN_INVALID", description="no token planted-token-4711 here"
+        )
+        refused = refusal(message)
+        assert refused is not None
+        self.assertNotIn("planted-token-4711", f"{refused!s} {refused!r} {vars(refused)}")
+        self.assertIn("no token", refused.description)
