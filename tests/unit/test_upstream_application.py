@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf.message import Message
+from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ConnectionEnded
 from ctrader_twisted.logs import Secret, conceal
 from ctrader_twisted.market.model import SpotUpdate
-from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2
 from ctrader_twisted.upstream.requests import Lane
-from ctrader_twisted.upstream.translate import common_pb2, refusal
+from ctrader_twisted.upstream.translate import refusal
 from tests.unit.fakes import ACCOUNT, refusal_of, spot
 from tests.unit.test_upstream_session import ACCOUNT_AUTH, DISCONNECT, SessionCase
 
