@@ -1,0 +1,205 @@
+"""The page in a real browser, against a real daemon and a venue that can misbehave."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from tests.browser.house import House
+from tests.browser.page import Page
+
+HOSTILE = [
+    '<img src=x onerror="window.hacked=1">',
+    '"><script>window.hacked=1</script>',
+    "'; alert(1) //",
+    "__proto__",
+    "\u202etxet\u202c \u0000 \u2028",
+    "Ω≈ç√∫ 株価 🚀",
+    "A" * 250,
+]
+
+#: Between the page and the daemon: the page sees hostile names for ordinary ones.
+_MASQUERADE = """
+const NAMES = %s;
+const Real = WebSocket;
+const swap = (text, from, to) => text.split(from).join(to);
+window.WebSocket = class extends Real {
+  send(text) {
+    super.send(NAMES.reduce((t, [plain, hostile]) => swap(t, hostile, plain), text));
+  }
+  set onmessage(listener) {
+    super.onmessage = (event) => listener({
+      data: NAMES.reduce((t, [plain, hostile]) => swap(t, plain, hostile), event.data),
+    });
+  }
+};
+"""
+
+
+def test_connects_and_shows_ticks(house: House, page: Page) -> None:
+    """It opens live, says that this is a simulator, and prices move; the console stays empty."""
+    page.open(house.address)
+    assert page.text("#env") == "simulator"
+    page.until(lambda: len(page.rows()) >= 10, "a first board")
+    page.prices_move()
+    page.until(lambda: re.search(r"\d ms", page.text("#meter-latency dd")), "a latency")
+    page.until(
+        lambda: page.run("return document.querySelectorAll('#chart canvas').length"), "chart"
+    )
+    assert page.complaints() == []
+
+
+def test_finds_a_symbol_by_typing(house: House, page: Page) -> None:
+    """Slash, a few letters, Enter: the symbol is on the board, ticks, and stays after a reload."""
+    page.open(f"{house.address}?symbols=EURUSD")
+    page.one("body").send_keys("/")
+    page.one("#search").send_keys("sym29", Keys.ENTER)
+    page.until(lambda: "SYM029" in page.rows() or "SYM290" in page.rows(), "the new row")
+    name = page.rows()[-1]
+    page.until(lambda: page.text("#chart-title") == name, "its chart")
+    page.open(house.address)
+    assert name in page.rows()
+    page.prices_move()
+
+
+def test_the_list_is_virtual_and_walks_by_keys(house: House, page: Page) -> None:
+    """Of three thousand symbols only those in sight exist; arrows, F and Enter work in the list."""
+    page.open(f"{house.address}?symbols=EURUSD")
+    assert page.text("#symbols-count").startswith("3,0")
+    assert page.run("return document.querySelectorAll('#symbol-rows li').length") < 60
+    page.one("#search").send_keys(Keys.ARROW_DOWN)
+    for _ in range(30):
+        page.driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN)
+    name = page.driver.switch_to.active_element.text
+    at = page.run("return Number(document.activeElement.closest('li').ariaPosInSet)")
+    assert at == 31
+    page.driver.switch_to.active_element.send_keys("f")
+    page.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    page.until(lambda: name in page.rows(), "the row")
+    page.one("#filter-favourites").click()
+    assert page.text("#symbols-count") == "1 symbol"
+    page.driver.switch_to.active_element.send_keys(Keys.TAB)
+    page.one("#search").send_keys("no such thing")
+    assert "No symbol" in page.text("#symbols-empty")
+    assert page.complaints() == []
+
+
+def test_a_lost_venue_is_told_with_a_true_countdown(house: House, page: Page) -> None:
+    """Drop: the attempt, a countdown that ends when the attempt comes, old prices marked; then all
+    is well again, and the log tells the story."""
+    page.open(f"{house.address}?symbols=EURUSD,GBPUSD")
+    page.prices_move()
+    try:
+        house.switch("refuse", how="port")
+        house.switch("drop")
+        page.until(lambda: "is lost" in page.title, "the loss")
+        shown = page.until(
+            lambda: page.run(
+                "const c = document.getElementById('countdown');"
+                "return c.hidden ? null : [performance.now(), Number(c.textContent),"
+                " document.getElementById('glance-detail').textContent]"
+            ),
+            "a countdown",
+        )
+        assert re.search(r"Attempt \d+ follows", shown[2])
+        page.until(
+            lambda: page.text("#glance-detail") != shown[2],
+            "the announced attempt",
+        )
+        took_s = (page.run("return performance.now()") - shown[0]) / 1000
+        assert abs(took_s - shown[1]) < 1.5, f"announced {shown[1]} s, it took {took_s:.1f} s"
+        assert page.run("return document.querySelectorAll('#board tr[data-old]').length") == 2
+    finally:
+        house.switch("clear")
+    page.until(lambda: page.title.startswith("Live"), "recovery", 40)
+    page.prices_move()
+    page.until(lambda: not page.run("return document.querySelector('tr[data-old]')"), "new prices")
+    assert any("Connected again" in one for one in page.events())
+    assert page.complaints() == []
+
+
+def test_a_restart_of_the_daemon_is_survived(house: House, page: Page) -> None:
+    """The daemon goes and comes back: said in words, then everything is as before."""
+    page.open(f"{house.address}?symbols=EURUSD,GBPUSD")
+    page.prices_move()
+    house.daemon.stop()
+    page.until(lambda: page.title == "The daemon is lost", "the loss")
+    assert page.text("#retry") == "Try now"
+    house.start()
+    page.one("#retry").click()
+    page.until(lambda: page.title.startswith("Live"), "recovery", 40)
+    page.prices_move()
+    assert page.rows() == ["EURUSD", "GBPUSD"]
+
+
+def test_names_never_become_html(house: House, page: Page) -> None:
+    """Whatever a symbol is called, it is text, wherever it is shown."""
+    import json
+
+    plain = ["EURUSD", "GBPUSD", "USDJPY", "AUDUSD", "XAUUSD", "US500", "BTCUSD"]
+    pairs = [[json.dumps(a), json.dumps(b)] for a, b in zip(plain, HOSTILE, strict=True)]
+    page.before(_MASQUERADE % json.dumps(pairs))
+    page.open(house.address)
+    page.one("#search").send_keys("<img")
+    page.until(lambda: page.text("#symbol-rows li .list-name") == HOSTILE[0], "the hostile name")
+    page.one("#search").send_keys(Keys.ENTER)
+    page.one("#search").clear()
+    for name in HOSTILE[1:]:
+        page.run(
+            "const input = document.getElementById('search'); input.value = arguments[0];"
+            "input.dispatchEvent(new Event('input'));",
+            name[:60],
+        )
+        page.one("#search").send_keys(Keys.ENTER)
+    page.one("#tab-code").click()
+    page.until(lambda: page.text("#wire"), "raw messages")
+    page.until(lambda: set(HOSTILE) <= set(page.rows()), "all of them on the board")
+    page.prices_move()
+    assert page.text("#chart-title") in HOSTILE
+    assert page.run("return window.hacked") is None
+    assert page.run("return document.querySelectorAll('main img, main script').length") == 0
+    assert page.complaints() == []
+
+
+def test_a_wrong_clock_is_hinted_at(house: House, page: Page) -> None:
+    """A device an hour behind: latency is corrected, and the page says so."""
+    page.before(
+        "Object.defineProperty(performance, 'timeOrigin', {value: performance.timeOrigin - 36e5});"
+    )
+    page.open(f"{house.address}?symbols=EURUSD")
+    page.until(lambda: "1 h 0 min behind" in page.text("#hint"), "the hint")
+    latency = page.until(
+        lambda: re.match(r"([\d.]+) ms", page.text("#meter-latency dd")), "a latency"
+    )
+    assert 0 <= float(latency[1]) < 1000
+
+
+def test_developers_see_and_pause_the_wire(house: House, page: Page) -> None:
+    """Raw messages run, stop when paused, and each language has its line to copy."""
+    page.open(f"{house.address}?symbols=EURUSD")
+    page.one("#tab-log").send_keys(Keys.ARROW_RIGHT)
+    page.until(lambda: '"type":"tick"' in page.text("#wire"), "a tick")
+    page.one("#wire-pause").click()
+    before = page.text("#wire")
+    page.prices_move()
+    assert page.text("#wire") == before
+    for kind, word in [("websocat", "websocat -n ws://"), ("Python", "daemon.send(")]:
+        page.run(
+            "[...document.querySelectorAll('#snippet-kinds button')]"
+            ".find((b) => b.textContent === arguments[0]).click()",
+            kind,
+        )
+        assert word in page.text("#snippet")
+        assert "EURUSD" in page.text("#snippet")
+    assert page.complaints() == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1024, 1440, 2560])
+def test_fits_every_screen(house: House, page: Page, width: int) -> None:
+    """Nothing sticks out to the side, from a small phone to a wide screen."""
+    page.size(width, 800, phone=width < 700)
+    page.open(f"{house.address}?symbols=EURUSD,BTCUSD,SYM0001")
+    assert page.run("return document.documentElement.scrollWidth") <= width
+    assert page.run("return document.getElementById('board-scroll').clientHeight") > 80
