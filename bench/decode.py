@@ -164,7 +164,7 @@ def product(stream: bytes) -> tuple[int, float]:
     memo, rest, _ = reader.read(daemon.client.value(), {})
     if rest or any(reader.faults.all().values()):
         raise Broken(f"what came out is wrong: {reader.faults.all()}")
-    return memo.count, spent_s
+    return memo.ticks, spent_s
 
 
 class Counting(Int32StringReceiver):

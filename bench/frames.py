@@ -100,7 +100,7 @@ class Memo(NamedTuple):
     chunk: bytes
     before: Seqs
     after: Seqs
-    count: int
+    ticks: int
     stamps: Sequence[int]
 
 

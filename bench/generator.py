@@ -26,7 +26,7 @@ from typing import Any
 from bench import proc
 from bench.frames import CLOSE, PING, PONG, Reader, masked, subscribe, upgrade
 from bench.joining import READ_BYTES, Client, Joining
-from bench.lines import Orders, say
+from bench.lines import Command, Orders, say
 from bench.schedule import name
 
 SAMPLE_ONE_IN = 16
@@ -54,15 +54,14 @@ class Latencies:
     """Samples in µs since the last look."""
 
     def __init__(self) -> None:
+        self.due_in = SAMPLE_ONE_IN
         self._samples: list[int] = []
-        self._countdown = SAMPLE_ONE_IN
         self._turn = 0
 
     def of(self, stamps: Sequence[int]) -> None:
-        """Ticks with these times were received now."""
-        self._countdown -= len(stamps)
-        while self._countdown <= 0 and stamps:
-            self._countdown += SAMPLE_ONE_IN
+        """A sample is due, and ticks with these times were received now."""
+        while self.due_in <= 0 and stamps:
+            self.due_in += SAMPLE_ONE_IN
             # Another one of the chunk each time: the last is always the youngest.
             self._turn += 1
             stamp = stamps[self._turn % len(stamps)]
@@ -102,7 +101,7 @@ class Generator:
             joined=self._joined,
             finished=self._all_in,
         )
-        words = {
+        words: dict[str, Command] = {
             "join": self._join,
             "mark": self._mark,
             "window": self._window,
@@ -130,7 +129,7 @@ class Generator:
                 memo = reader.last
                 if chunk == memo.chunk and client.seqs is memo.before and not client.rest:
                     client.seqs = memo.after
-                    self._got(client, memo.count, memo.stamps)
+                    self._got(client, memo.ticks, memo.stamps)
                 elif chunk:
                     self._read(client, chunk)
                 else:
@@ -143,7 +142,7 @@ class Generator:
             chunk = client.rest + chunk
         memo, client.rest, others = self._reader.read(chunk, client.seqs)
         client.seqs = memo.after
-        self._got(client, memo.count, memo.stamps)
+        self._got(client, memo.ticks, memo.stamps)
         for first, payload in others:
             if first == PING:
                 client.sock.send(masked(payload, PONG))
@@ -153,7 +152,10 @@ class Generator:
 
     def _got(self, client: Client, count: int, stamps: Sequence[int]) -> None:
         self._ticks += count
-        self._latencies.of(stamps)
+        latencies = self._latencies
+        latencies.due_in -= count
+        if latencies.due_in <= 0:
+            latencies.of(stamps)
         if self._at:
             self._delivered(client, count)
 

@@ -78,8 +78,8 @@ def by_py_spy(stage: Stage, load: Load, lines: int) -> Row:
         frames, _, count = stack.rpartition(" ")
         own[frames.split(";")[-1]] += int(count)
     total = sum(own.values()) or 1
-    for function, count in own.most_common(lines):
-        print(f"{100 * count / total:5.1f} %  {function}")
+    for function, samples in own.most_common(lines):
+        print(f"{100 * samples / total:5.1f} %  {function}")
     return row
 
 

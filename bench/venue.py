@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 
 from bench.answers import ACCOUNT_ID, answer
-from bench.lines import Orders, say
+from bench.lines import Command, Orders, say
 from bench.schedule import Planned, Ticks, framed, micros, spot
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.wire.codec import decode, encode
@@ -211,7 +211,12 @@ class Venue:
         self._context = context
         self._ticks = Ticks(symbols, ACCOUNT_ID, raw=context is None)
         self._peers: list[Peer] = []
-        orders = {"state": self.state, "go": self.go, "window": self.window, "stop": self.stop}
+        orders: dict[str, Command] = {
+            "state": self.state,
+            "go": self.go,
+            "window": self.window,
+            "stop": self.stop,
+        }
         door, credits = Door(self._enter), Door(self._credit)
         self._reading: list[Readable] = [Orders(orders), door, credits]
         self._gap_s = 0.0
