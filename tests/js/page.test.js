@@ -100,3 +100,17 @@ test('a line to copy survives quotes in a name', () => {
   const { websocat } = snippets('ws://h/ws', ["it's"]);
   assert.ok(websocat.includes(String.raw`it'\''s`));
 });
+
+test('every module of the page can be read, and is not too long', async () => {
+  const { readdir, readFile } = await import('node:fs/promises');
+  const { spawnSync } = await import('node:child_process');
+  const root = new URL('../../ctrader_twisted/web/static/', import.meta.url);
+  const names = (await readdir(root, { recursive: true })).filter((name) => name.endsWith('.js'));
+  assert.ok(names.length > 15);
+  for (const name of names) {
+    const text = await readFile(new URL(name, root), 'utf8');
+    assert.ok(text.split('\n').length <= 350, name);
+    const checked = spawnSync(process.execPath, ['--input-type=module', '--check'], { input: text });
+    assert.equal(checked.status, 0, `${name}: ${checked.stderr}`);
+  }
+});

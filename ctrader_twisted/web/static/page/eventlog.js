@@ -31,7 +31,7 @@ export class EventLog {
     if (what === this.before || (status.link === 'open' && status.status === 'disconnected' && !status.reason)) return;
     this.before = what;
     const isLive = status.link === 'open' && status.status === 'connected';
-    if (this.wasLive && !isLive) this.lostAt || = performance.now();
+    if (this.wasLive && !isLive) this.lostAt ||= performance.now();
     const host = new URL(this.stream.url).host;
     const words = glance(status, { host, everOpen: this.wasLive, online: true, onBoard: 0 });
     if (isLive) {
