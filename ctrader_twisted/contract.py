@@ -107,7 +107,9 @@ Word = Literal[
 
 
 class Status(Outgoing, tag="status", omit_defaults=False):
-    """One word for the whole back end. ``available_symbols`` is the full list, every time."""
+    """One word for the whole back end. ``available_symbols`` is the full list, every time.
+    ``source`` names the source of prices that `stale` and `tick_resumed` are about.
+    """
 
     status: Word
     available_symbols: tuple[str, ...]
@@ -121,6 +123,18 @@ class Status(Outgoing, tag="status", omit_defaults=False):
     delay_ms: int | UnsetType = UNSET
     code: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+
+
+class Notice(Outgoing, tag="warning"):
+    """News for clients with the feature ``health``. ``code``: STALE (no tick although the market
+    is open) or RESUMED, for ``symbols`` of ``source``.
+    """
+
+    code: str
+    message: str
+    source: str
+    symbols: tuple[str, ...]
 
 
 class TickMessage(Struct, rename="camel", tag_field="type", tag="tick", omit_defaults=True):
@@ -214,6 +228,16 @@ class Readiness(Struct, omit_defaults=True):
     env: str
     reasons: list[str] = []
     details: dict[str, Any] = {}
+
+
+class Version(Struct):
+    """``/version``. ``protocol``: of the tick stream."""
+
+    version: str
+    protocol: int
+    python: str
+    twisted: str
+    env: str
 
 
 class Problem(Struct, omit_defaults=True):

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from ctrader_twisted import contract
-from ctrader_twisted.accounts import Account
+from ctrader_twisted.accounts import Account, WatchPolicy
 from ctrader_twisted.daemon import Daemon, Door
 from ctrader_twisted.entrance import make_doors
 from ctrader_twisted.errors import ConfigurationError
@@ -232,6 +232,12 @@ def make_account(
         run_id=secrets.token_hex(4),
         batch=venue.subscribe_batch,
         grace_s=venue.unsubscribe_grace_s,
+        watch=WatchPolicy(
+            source=f"cTrader {venue.environment}",
+            stale_after_s=venue.stale_after_s,
+            check_s=venue.stale_check_s,
+            now_ms=now_ms,
+        ),
     )
 
 

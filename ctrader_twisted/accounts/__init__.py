@@ -2,6 +2,16 @@
 
 from ctrader_twisted.accounts.account import Account, AccountListener, Accounts
 from ctrader_twisted.accounts.feed import Wanted
+from ctrader_twisted.accounts.watch import Watch, WatchPolicy
 from ctrader_twisted.market.demand import Consumer, Group
 
-__all__ = ["Account", "AccountListener", "Accounts", "Consumer", "Group", "Wanted"]
+__all__ = [
+    "Account",
+    "AccountListener",
+    "Accounts",
+    "Consumer",
+    "Group",
+    "Wanted",
+    "Watch",
+    "WatchPolicy",
+]

@@ -7,14 +7,16 @@ asked by name and answers with values; below, it speaks in symbol ids to its ses
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from functools import partial
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted.accounts.feed import Feed, Wanted
+from ctrader_twisted.accounts.watch import Watch, WatchPolicy
 from ctrader_twisted.market.demand import Consumer, Demand, Group
-from ctrader_twisted.market.model import AccountState, Tick
+from ctrader_twisted.market.model import AccountState, FeedNews, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.upstream.session import Session
 
@@ -30,6 +32,12 @@ class AccountListener(Protocol):
 
     def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
         """A want that was accepted turned out to be impossible, and was removed."""
+
+    def feed_health(self, news: FeedNews) -> None:
+        """The prices of a source went stale, or came back."""
+
+    def symbol_health(self, consumers: Sequence[Consumer], news: SymbolNews) -> None:
+        """The same for some symbols; ``consumers`` want at least one of them."""
 
 
 class Account:
@@ -48,9 +56,11 @@ class Account:
         run_id: str,
         batch: int,
         grace_s: float,
+        watch: WatchPolicy | None = None,
     ) -> None:
         """``access_token`` gives the stored token; ``batch`` ids go
-        into one request; a symbol that nobody wants any more is kept for ``grace_s``.
+        into one request; a symbol that nobody wants any more is kept for ``grace_s``. ``watch``:
+        how the freshness of its prices is watched (None: not at all).
         """
         self.account_id = account_id
         self._clock = clock
@@ -71,6 +81,7 @@ class Account:
             withdraw=self._withdraw,
             run_id=run_id,
             batch=batch,
+            make_watch=None if watch is None else partial(self._make_watch, watch),
         )
 
     @property
@@ -118,6 +129,11 @@ class Account:
         subscriptions = self._feed.subscriptions
         return 0 if subscriptions is None else len(subscriptions.confirmed)
 
+    def restored_s(self) -> float | None:
+        """How long it took in this life until all that was wanted was confirmed; None: not yet."""
+        subscriptions = self._feed.subscriptions
+        return None if subscriptions is None else subscriptions.restored_s
+
     def stop(self) -> None:
         """The daemon ends: no timer of ours may outlive it, though clients may leave later."""
         self._stopped = True
@@ -125,6 +141,20 @@ class Account:
         self._feed.end()
 
     # -- inside
+
+    def _make_watch(self, policy: WatchPolicy, **feed: Any) -> Watch:
+        return Watch(
+            policy=policy,
+            clock=self._clock,
+            tell=self._listener.feed_health,
+            tell_symbols=self._symbol_health,
+            **feed,
+        )
+
+    def _symbol_health(self, news: SymbolNews) -> None:
+        concerned = {c: None for name in news.symbols for c in self._demand.consumers(name.upper())}
+        if concerned:
+            self._listener.symbol_health(list(concerned), news)
 
     def _deliver(self, tick: Tick) -> None:
         groups = self._demand.groups(tick.symbol.key)

@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ctrader_twisted.accounts.watch import Watch
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import (
     AccountState,
@@ -66,9 +67,11 @@ class Feed:
         withdraw: Callable[[str, Wanted], None],
         run_id: str,
         batch: int,
+        make_watch: Callable[..., Watch] | None = None,
     ) -> None:
         """``wanted`` gives the keys to subscribe; ``tick`` is told every whole tick; ``withdraw``
         that a key which is wanted cannot be had. ``run_id`` begins the name of every epoch.
+        ``make_watch``: makes who looks after the freshness of what comes (see `Watch`).
         """
         self.session = Session(
             account_id=account_id, access_token=access_token, clock=clock, listener=self
@@ -90,6 +93,9 @@ class Feed:
         self._left_over: set[int] = set()
         self._listed_at = 0.0
         self._relist: IDelayedCall | None = None
+        self.watch = make_watch and make_watch(
+            expected=self._expected, last_tick_ms=self._last_tick_ms, name_of=self._name_of
+        )
 
     # -- what the session tells
 
@@ -123,6 +129,8 @@ class Feed:
         self._announce(self.state)
         self._withdraw_unknown()
         self.subscriptions.pursue()
+        if self.watch is not None:
+            self.watch.begin()
 
     def lost(self, code: str, reason: str) -> None:
         """What the venue confirmed is gone; what is wanted stays."""
@@ -206,6 +214,8 @@ class Feed:
             self._left_over = self.subscriptions.may_be_subscribed()
             self.subscriptions.end()
             self.subscriptions = None
+        if self.watch is not None:
+            self.watch.pause()
         if self._relist is not None:
             self._relist.cancel()
             self._relist = None
@@ -218,6 +228,8 @@ class Feed:
             symbol = self._catalogue.by_id(known.symbol_id) if self._catalogue else None
             if symbol is not None:
                 self._ticks.know(symbol, known)
+                if self.watch is not None:
+                    self.watch.know(known.symbol_id, known.hours)
                 # A price may have come before its digits, and waited for them.
                 tick = self._ticks.catch_up(known.symbol_id)
                 if tick is not None:
@@ -236,6 +248,21 @@ class Feed:
             self._withdraw(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
 
     # -- inside
+
+    def _expected(self) -> list[int]:
+        """The ids whose ticks should come: confirmed by the venue, and still wanted."""
+        confirmed = () if self.subscriptions is None else self.subscriptions.confirmed
+        return [] if not confirmed else sorted(self._wanted_ids().intersection(confirmed))
+
+    def _last_tick_ms(self, symbol_id: int) -> int:
+        """When the newest tick of this life was read (ms since the epoch); 0 for none."""
+        tick = self._ticks.last(symbol_id)
+        return 0 if tick is None else tick.received_ms
+
+    def _name_of(self, symbol_id: int) -> str:
+        """The name of a symbol."""
+        symbol = self._catalogue.by_id(symbol_id) if self._catalogue else None
+        return str(symbol_id) if symbol is None else symbol.name
 
     def _take(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
+from typing import Literal
 
 from msgspec import Struct
+
+from ctrader_twisted.market.hours import ALWAYS_OPEN, Hours
 
 
 class SpotUpdate(Struct, frozen=True, gc=False):
@@ -47,12 +50,14 @@ class Symbol:
 class SymbolDetails:
     """What prices need to know of a symbol (ProtoOASymbol).
 
-    ``digits``: decimals a price may have; one pip is 10^-``pip_position``.
+    ``digits``: decimals a price may have; one pip is 10^-``pip_position``; ``hours``: when it
+    trades.
     """
 
     symbol_id: int
     digits: int
     pip_position: int
+    hours: Hours = ALWAYS_OPEN
 
 
 class Tick(Struct, frozen=True, gc=False):
@@ -81,6 +86,29 @@ class Trader:
     broker: str
     balance: Decimal
     access: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedNews:
+    """One source of prices as a whole: ``source`` is its name, ``message`` names it, too.
+
+    "quiet" ends an alarm because the market closed, "unwatched" because the source is down, which
+    is told by others.
+    """
+
+    source: str
+    word: Literal["stale", "tick_resumed", "quiet", "unwatched"]
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolNews:
+    """Some symbols of a source, by name. ``code``: STALE or RESUMED."""
+
+    source: str
+    code: str
+    message: str
+    symbols: tuple[str, ...]
 
 
 class Phase(Enum):

@@ -66,6 +66,8 @@ class VenueSettings:
     stable_after_s: float = 60.0
     subscribe_batch: int = 100
     unsubscribe_grace_s: float = 5.0
+    stale_after_s: float = 30.0
+    stale_check_s: float = 10.0
     frame_limit_bytes: int = 16 * 1024 * 1024
 
 

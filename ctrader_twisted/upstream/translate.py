@@ -12,6 +12,7 @@ from decimal import Decimal
 from google.protobuf.message import Message
 
 from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.market.hours import DAY_S, Holiday, Hours
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Trader
 from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
 
@@ -75,7 +76,29 @@ def _symbol(light: model_pb2.ProtoOALightSymbol) -> Symbol:
 
 def symbol_details(answer: api_pb2.ProtoOASymbolByIdRes) -> list[SymbolDetails]:
     """ProtoOASymbolByIdRes as details, in the order of the answer."""
-    return [SymbolDetails(full.symbolId, full.digits, full.pipPosition) for full in answer.symbol]
+    return [
+        SymbolDetails(full.symbolId, full.digits, full.pipPosition, _hours(full))
+        for full in answer.symbol
+    ]
+
+
+def _hours(full: model_pb2.ProtoOASymbol) -> Hours:
+    return Hours(
+        full.scheduleTimeZone or "UTC",
+        tuple((interval.startSecond, interval.endSecond) for interval in full.schedule),
+        tuple(map(_holiday, full.holiday)),
+    )
+
+
+def _holiday(day: model_pb2.ProtoOAHoliday) -> Holiday:
+    return Holiday(
+        day.name,
+        day.scheduleTimeZone,
+        day.holidayDate,
+        day.isRecurring,
+        day.startSecond if day.HasField("startSecond") else 0,
+        day.endSecond if day.HasField("endSecond") else DAY_S,
+    )
 
 
 def trader(message: model_pb2.ProtoOATrader) -> Trader:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from ctrader_twisted import contract
 from ctrader_twisted.accounts import Consumer, Group, Wanted
-from ctrader_twisted.market.model import AccountState, Phase, Tick
+from ctrader_twisted.market.model import AccountState, FeedNews, Phase, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.fanout import Fanout
@@ -41,6 +41,7 @@ class Client(Protocol):
     """One connected client, as the audience sees it."""
 
     outbox: Outbox
+    features: frozenset[str]
 
     def say(self, payload: bytes, frame: bytes) -> None:
         """A message that must be delivered, as JSON and as a frame made of it."""
@@ -53,6 +54,9 @@ class Client(Protocol):
 
     def withdrawn(self, wanted: Wanted) -> None:
         """A want of this client turned out to be impossible."""
+
+
+HEALTH = "health"
 
 
 class Audience:
@@ -88,6 +92,8 @@ class Audience:
         self._outbox_bytes = outbox_bytes
         self._outbox_age_s = outbox_age_s
         self._state = AccountState(Phase.DISCONNECTED)
+        # The sources whose prices are stale, by name: there may be more than one source.
+        self._stale: dict[str, FeedNews] = {}
         # One outbox, one client: the consumer that an account knows is the outbox.
         self._clients: dict[Consumer, Client] = {}
         # Often enough that a heartbeat sent one look early is still within its period.
@@ -102,11 +108,36 @@ class Audience:
         self._state = state
         if state.phase is not Phase.CONNECTED:
             self.fanout.forget()
-        self.fanout.flush()
-        payload = frames.encode(self.status())
-        frame = frames.frame(payload)
-        for client in list(self._clients.values()):
-            client.say(payload, frame)
+        self._tell_where_we_are()
+
+    def feed_health(self, news: FeedNews) -> None:
+        """A source went stale, or came back. Old clients subscribe only while the word is
+        `connected`, so for them that word follows at once.
+        """
+        was_stale = self._stale.pop(news.source, None) is not None
+        if news.word == "stale":
+            self._stale[news.source] = news
+        if self._state.phase is not Phase.CONNECTED:
+            return
+        knowing, others = self._by_health()
+        if news.word == "stale":
+            status = self._status("stale", news.message, source=news.source)
+            self._tell(status, [*knowing, *others])
+            self._tell(self.status(), others)
+        elif news.word == "tick_resumed":
+            status = self._status("tick_resumed", news.message, source=news.source)
+            self._tell(status, [*knowing, *others])
+            self._tell_where_we_are()
+        elif was_stale and news.word == "quiet":
+            self._tell(self.status(health=True), knowing)
+
+    def symbol_health(self, consumers: Sequence[Consumer], news: SymbolNews) -> None:
+        """Some symbols went stale, or came back: a warning to those who can make use of it."""
+        warning = contract.Notice(
+            code=news.code, message=news.message, source=news.source, symbols=news.symbols
+        )
+        concerned = [self._clients.get(consumer) for consumer in consumers]
+        self._tell(warning, [c for c in concerned if c is not None and HEALTH in c.features])
 
     def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
         """A want that was accepted turned out to be impossible."""
@@ -140,29 +171,76 @@ class Audience:
         """Everybody who is in."""
         return list(self._clients.values())
 
+    def outboxes(self) -> list[Outbox]:
+        """Everybody's way out."""
+        return [client.outbox for client in self._clients.values()]
+
     def leave(self, client: Client) -> None:
         """A client is gone. Leaving twice does nothing."""
         self._clients.pop(client.outbox, None)
         self._metrics.clients = len(self._clients)
 
-    def status(self, request_id: contract.Id | msgspec.UnsetType = UNSET) -> contract.Status:
-        """The status as it is now, with the whole list of symbols."""
+    def status(
+        self, request_id: contract.Id | msgspec.UnsetType = UNSET, *, health: bool = False
+    ) -> contract.Status:
+        """The status as it is now, with the whole list of symbols. Only clients that announced
+        the feature ``health`` know the word `stale` as a lasting one.
+        """
+        state = self._state
+        if health and self._stale and state.phase is Phase.CONNECTED:
+            news = next(iter(self._stale.values()))
+            return self._status("stale", news.message, request_id, source=news.source)
+        return self._status(WORDS[state.phase], _sentence(state), request_id)
+
+    def _status(
+        self,
+        word: contract.Word,
+        message: str,
+        request_id: contract.Id | msgspec.UnsetType = UNSET,
+        *,
+        source: str = "",
+    ) -> contract.Status:
         state = self._state
         return contract.Status(
             id=request_id,
-            status=WORDS[state.phase],
+            status=word,
             available_symbols=state.symbols or (),
             protocol=contract.PROTOCOL,
             epoch=state.epoch or UNSET,
             server_time=self._now_ms(),
             env=self._environment,
             limits=self.limits,
-            message=_sentence(state) or UNSET,
+            message=message or UNSET,
+            source=source or UNSET,
             attempt=UNSET if state.attempt is None else state.attempt,
             delay_ms=UNSET if state.delay_ms is None else state.delay_ms,
             code=state.code or UNSET,
             reason=state.reason or UNSET,
         )
+
+    def _by_health(self) -> tuple[list[Client], list[Client]]:
+        """The clients with the feature ``health``, and those without it."""
+        everybody = self.clients()
+        knowing = [client for client in everybody if HEALTH in client.features]
+        return knowing, [client for client in everybody if HEALTH not in client.features]
+
+    def _tell_where_we_are(self) -> None:
+        if not self._stale:
+            self._tell(self.status(), self.clients())
+            return
+        knowing, others = self._by_health()
+        self._tell(self.status(health=True), knowing)
+        self._tell(self.status(), others)
+
+    def _tell(self, message: contract.Outgoing, clients: Sequence[Client]) -> None:
+        """One message for many: encoded and framed once."""
+        if clients:
+            # Ticks that were due before it go before it.
+            self.fanout.flush()
+            payload = frames.encode(message)
+            frame = frames.frame(payload)
+            for client in clients:
+                client.say(payload, frame)
 
     # -- the sweep
 

@@ -33,7 +33,7 @@ from ctrader_twisted.budget import Bucket
 from ctrader_twisted.errors import ClientRequestError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
-from ctrader_twisted.web.audience import SLOW, Audience
+from ctrader_twisted.web.audience import HEALTH, SLOW, Audience
 from ctrader_twisted.web.client_requests import names, read, read_header, read_id, subscribed
 from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
@@ -60,6 +60,7 @@ class TickStreamProtocol(GatedProtocol):
     # Not `log`: Autobahn has an attribute of that name, and logs every frame to it.
     logger = Logger()
     is_in = False
+    features: frozenset[str] = frozenset()
     visitor = Visitor(address="", is_here=True, needs_key=False)
 
     def __init__(self) -> None:
@@ -148,6 +149,7 @@ class TickStreamProtocol(GatedProtocol):
             raise ClientRequestError(
                 "UNKNOWN_TYPE", f"there is no request {header.type!r}; there are {known}"
             )
+        self.factory.metrics.count("client_messages", header.type)
         serve(self, payload, UNSET if header.id is None else header.id)
 
     def _connect(self, payload: bytes, request_id: Any) -> None:
@@ -155,7 +157,9 @@ class TickStreamProtocol(GatedProtocol):
         if request.protocol not in (None, contract.PROTOCOL):
             self.close(PROTOCOL_VERSION, f"this server speaks protocol {contract.PROTOCOL}")
             return
-        self._reply(self.factory.audience.status(request_id))
+        self.features = frozenset(request.features)
+        health = HEALTH in self.features
+        self._reply(self.factory.audience.status(request_id, health=health))
 
     def _subscribe(self, payload: bytes, request_id: Any) -> None:
         request = read(payload, contract.Subscribe)

@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.accounts import Account, Group, Wanted
-from ctrader_twisted.market.model import AccountState, Tick
+from ctrader_twisted.accounts import Account, Group, Wanted, WatchPolicy
+from ctrader_twisted.market.model import AccountState, FeedNews, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.simulator.service import Behaviour, Simulator
 from ctrader_twisted.upstream.application import Application, Budget
@@ -162,6 +162,8 @@ class Floor:
         self.states: list[tuple[float, AccountState]] = []
         self.ticks: list[Tick] = []
         self.withdrawals: list[Wanted] = []
+        self.health: list[tuple[float, FeedNews]] = []
+        self.symbols: list[tuple[float, SymbolNews]] = []
         self.group: Group | None = None
 
     def announce(self, state: AccountState) -> None:
@@ -175,6 +177,14 @@ class Floor:
     def withdrawn(self, consumers: Sequence[Any], wanted: Wanted) -> None:
         """AccountListener."""
         self.withdrawals.append(wanted)
+
+    def feed_health(self, news: FeedNews) -> None:
+        """AccountListener."""
+        self.health.append((self._clock.seconds(), news))
+
+    def symbol_health(self, consumers: Sequence[Any], news: SymbolNews) -> None:
+        """AccountListener."""
+        self.symbols.append((self._clock.seconds(), news))
 
     def join(self, group: Group | None) -> None:
         """Consumer."""
@@ -253,6 +263,7 @@ class JoinedCase(SynchronousTestCase):
             run_id="run",
             batch=100,
             grace_s=5,
+            watch=WatchPolicy("cTrader demo", stale_after_s=30, check_s=10, now_ms=self.now_ms),
         )
 
     def connect(self, host: str, port: int, factory: Any, context: Any, timeout: float) -> Joint:

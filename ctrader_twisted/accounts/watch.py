@@ -1,0 +1,150 @@
+"""The watch over one source of prices: it looks every few seconds, and says what changed.
+
+A source is whatever brings ticks by symbol id; each has its own watch, its own health and its own
+name, which stands in every sentence that clients read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from ctrader_twisted.market.health import Changes, Fresh, Health
+from ctrader_twisted.market.hours import ALWAYS_OPEN, Hours, known_zone
+from ctrader_twisted.market.model import FeedNews, SymbolNews
+
+# While something is silent we look more often, so that its return is told soon.
+SOON_S = 1.0
+NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class WatchPolicy:
+    """``source`` is its name for people; ``stale_after_s`` of silence while its market is open is
+    an alarm, looked for every ``check_s``; ``now_ms`` gives the time of day.
+    """
+
+    source: str
+    stale_after_s: float
+    check_s: float
+    now_ms: Callable[[], int]
+
+
+class Watch:
+    """Looks after the freshness of one source."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        *,
+        policy: WatchPolicy,
+        clock: IReactorTime,
+        expected: Callable[[], Iterable[int]],
+        last_tick_ms: Callable[[int], int],
+        name_of: Callable[[int], str],
+        tell: Callable[[FeedNews], None],
+        tell_symbols: Callable[[SymbolNews], None],
+    ) -> None:
+        """``expected`` gives the ids whose ticks should come now; ``last_tick_ms`` when the last
+        one of a symbol was read (ms since the epoch, 0: none yet).
+        """
+        self.policy = policy
+        self._clock = clock
+        self._expected = expected
+        self._name_of = name_of
+        self._tell = tell
+        self._tell_symbols = tell_symbols
+        self._hours: dict[int, Hours] = {}
+        self._shared: dict[Hours, Hours] = {}
+        self._timer: IDelayedCall | None = None
+        self._was_stale = False
+        self.health = Health(
+            threshold_s=policy.stale_after_s, last_tick=last_tick_ms, hours=self.hours
+        )
+
+    def hours(self, symbol_id: int) -> Hours:
+        """The trading hours of a symbol; around the clock while nothing is known of them."""
+        return self._hours.get(symbol_id, ALWAYS_OPEN)
+
+    def know(self, symbol_id: int, hours: Hours) -> None:
+        """The venue told the trading hours of a symbol."""
+        if hours not in self._shared:
+            self._shared[hours] = hours
+            if not known_zone(hours.time_zone):
+                self.log.error(
+                    "{source}: there are no rules for the time zone {zone!r}; hours are read as "
+                    "UTC. Is the package tzdata installed?",
+                    source=self.policy.source,
+                    zone=hours.time_zone,
+                )
+        # Equal hours are one object: a look works them out once.
+        self._hours[symbol_id] = self._shared[hours]
+
+    def begin(self) -> None:
+        """The source is up."""
+        self._again(self.policy.check_s)
+
+    def pause(self) -> None:
+        """The source is down: that is told by others, and nothing is claimed about freshness."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        was_stale, self._was_stale = self._was_stale, False
+        self.health.forget(self._clock.seconds())
+        if was_stale:
+            source = self.policy.source
+            self._tell(FeedNews(source, "unwatched", f"{source}: not watched"))
+
+    # -- inside
+
+    def _again(self, delay_s: float) -> None:
+        self._timer = self._clock.callLater(delay_s, self._look)
+
+    def _look(self) -> None:
+        # The next look first: whatever this one meets, it is not the last.
+        self._again(self.policy.check_s)
+        now = self._clock.seconds()
+        changes = self.health.look(self._expected(), now, self.policy.now_ms())
+        if self.health.stale() and self._timer is not None:
+            self._timer.reset(min(SOON_S, self.policy.check_s))
+        before = self._was_stale
+        self._was_stale = self.health.feed is Fresh.STALE
+        if changes.feed is not None:
+            self._feed_changed(before, now)
+        self._symbols_changed(changes)
+
+    def _feed_changed(self, was_stale: bool, now: float) -> None:
+        source, feed = self.policy.source, self.health.feed
+        if feed is Fresh.STALE:
+            silent_s = self.health.silent_s(now)
+            silent = self._listed(self.health.stale())
+            message = f"{source}: no price for {silent_s:.0f} s, although the market is open"
+            self.log.warn("{message} ({silent})", message=message, silent=silent)
+            self._tell(FeedNews(source, "stale", f"{message} ({silent})"))
+        elif was_stale and feed is Fresh.FRESH:
+            self.log.info("{source}: prices come again", source=source)
+            self._tell(FeedNews(source, "tick_resumed", f"{source}: prices come again"))
+        elif was_stale:
+            self._tell(FeedNews(source, "quiet", f"{source}: the market is closed"))
+
+    def _symbols_changed(self, changes: Changes) -> None:
+        source = self.policy.source
+        for code, ids in (("STALE", changes.stale), ("RESUMED", changes.resumed)):
+            if not ids:
+                continue
+            listed = self._listed(ids)
+            silent = f"no price for {self.policy.stale_after_s:g} s although the market is open"
+            what = silent if code == "STALE" else "prices come again"
+            self.log.info("{source}: {what}: {symbols}", source=source, what=what, symbols=listed)
+            names = tuple(map(self._name_of, ids))
+            self._tell_symbols(SymbolNews(source, code, f"{source}: {what}: {listed}", names))
+
+    def _listed(self, ids: Sequence[int]) -> str:
+        """Some names, and how many more there are."""
+        names = ", ".join(map(self._name_of, ids[:NAMED]))
+        more = len(ids) - NAMED
+        return f"{names} and {more} more" if more > 0 else names

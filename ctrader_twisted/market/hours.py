@@ -1,0 +1,120 @@
+"""When a symbol trades: weekly sessions and holidays, in the time zone that comes with them.
+
+Times of day are seconds since the epoch; nothing here looks at a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+DAY_S = 86_400
+WEEK_S = 7 * DAY_S
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - a date, not a moment
+
+
+@dataclass(frozen=True, slots=True)
+class Holiday:
+    """One day (or a part of it) without trading.
+
+    ``day``: days since the epoch, in ``time_zone``; ``start_s`` and ``end_s``: seconds of that day;
+    ``recurring``: the same month and day of every year.
+    """
+
+    name: str
+    time_zone: str
+    day: int
+    recurring: bool
+    start_s: int = 0
+    end_s: int = DAY_S
+
+    def covers(self, time_s: float) -> bool:
+        """Whether it is on at that time."""
+        local = _local(time_s, self.time_zone)
+        date = (_EPOCH + timedelta(days=self.day)).date()
+        if self.recurring:
+            today = (local.month, local.day) == (date.month, date.day)
+        else:
+            today = local.date() == date
+        return today and self.start_s <= _second_of_day(local) < self.end_s
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """The weekly sessions of one symbol.
+
+    ``sessions``: (start, end) in seconds from Sunday 00:00 of ``time_zone``; the start belongs to
+    the session, the end does not. Without any, the symbol is taken to trade around the clock:
+    better an alarm too many than a silence that nobody notices.
+    """
+
+    time_zone: str = "UTC"
+    sessions: tuple[tuple[int, int], ...] = ()
+    holidays: tuple[Holiday, ...] = ()
+
+    def is_open(self, time_s: float) -> bool:
+        """Whether the symbol trades at that time."""
+        return self._open_for_s(time_s) is not None and self.holiday(time_s) is None
+
+    def holiday(self, time_s: float) -> Holiday | None:
+        """The holiday that is on at that time, if any."""
+        return next((holiday for holiday in self.holidays if holiday.covers(time_s)), None)
+
+    def opened_at(self, time_s: float) -> float | None:
+        """When the session of that time began (seconds since the epoch); None while closed."""
+        open_for_s = self._open_for_s(time_s)
+        if open_for_s is None or self.holiday(time_s) is not None:
+            return None
+        ends = [_end_of(holiday, time_s) for holiday in self.holidays]
+        return max([time_s - open_for_s, *(end for end in ends if end is not None)])
+
+    def _open_for_s(self, time_s: float) -> float | None:
+        """How long the weekly session of that time is on; None when there is none."""
+        if not self.sessions:
+            return float(WEEK_S)
+        local = _local(time_s, self.time_zone)
+        second = _second_of_week(local)
+        for start, end in self.sessions:
+            if start <= second < end:
+                return second - start
+        return None
+
+
+ALWAYS_OPEN = Hours()
+
+
+def known_zone(name: str) -> bool:
+    """Whether there are rules for a time zone of that name."""
+    return _zone(name) is not None
+
+
+@lru_cache(maxsize=64)
+def _zone(name: str) -> ZoneInfo | None:
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        return None
+
+
+def _local(time_s: float, time_zone: str) -> datetime:
+    # A zone that nobody knows is read as UTC; whoever takes the hours in says so in the log.
+    return datetime.fromtimestamp(time_s, _zone(time_zone) or UTC)
+
+
+def _second_of_day(local: datetime) -> float:
+    return local.hour * 3600 + local.minute * 60 + local.second + local.microsecond / 1e6
+
+
+def _second_of_week(local: datetime) -> float:
+    return (local.isoweekday() % 7) * DAY_S + _second_of_day(local)
+
+
+def _end_of(holiday: Holiday, time_s: float) -> float | None:
+    """When a holiday of the same day ended; None when none has."""
+    local = _local(time_s, holiday.time_zone)
+    since_end_s = _second_of_day(local) - holiday.end_s
+    if since_end_s < 0 or not holiday.covers(time_s - since_end_s - 1e-3):
+        return None
+    return time_s - since_end_s

@@ -1,0 +1,111 @@
+"""When a symbol trades, by its weekly sessions, its holidays and its own clock on the wall."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from ctrader_twisted.market.hours import ALWAYS_OPEN, DAY_S, WEEK_S, Holiday, Hours, known_zone
+
+NEW_YORK = "America/New_York"
+#: Monday to Friday, 09:30 to 16:00 by the clocks of New York.
+EXCHANGE = Hours(
+    NEW_YORK, tuple((day * DAY_S + 34_200, day * DAY_S + 57_600) for day in range(1, 6))
+)
+#: As recorded for EURUSD: five weekday sessions with a short daily break, by Moscow's clocks.
+EURUSD = Hours(
+    "Europe/Moscow", tuple((day * DAY_S + 300, (day + 1) * DAY_S - 60) for day in range(1, 6))
+)
+
+
+def at(text: str) -> float:
+    """Seconds since the epoch of a UTC time."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+class SessionTest(SynchronousTestCase):
+    """The weekly sessions."""
+
+    def test_edges(self) -> None:
+        """The first second belongs to a session, the last one does not."""
+        # 2025-06-17 is a Tuesday; New York is four hours behind UTC in summer.
+        self.assertFalse(EXCHANGE.is_open(at("2025-06-17T13:29:59.9")))
+        self.assertTrue(EXCHANGE.is_open(at("2025-06-17T13:30")))
+        self.assertTrue(EXCHANGE.is_open(at("2025-06-17T19:59:59.9")))
+        self.assertFalse(EXCHANGE.is_open(at("2025-06-17T20:00")))
+
+    def test_summer_time(self) -> None:
+        """The week that the clocks change, the session moves by an hour in UTC."""
+        self.assertTrue(EXCHANGE.is_open(at("2025-10-31T13:45")))
+        self.assertFalse(EXCHANGE.is_open(at("2025-11-03T13:45")))
+        self.assertTrue(EXCHANGE.is_open(at("2025-11-03T14:45")))
+
+    def test_opened_at(self) -> None:
+        """When the session began."""
+        self.assertEqual(EXCHANGE.opened_at(at("2025-06-17T15:00")), at("2025-06-17T13:30"))
+        self.assertIsNone(EXCHANGE.opened_at(at("2025-06-17T21:00")))
+
+    def test_weekend(self) -> None:
+        """Every minute from Friday's close to Monday's opening is closed, and the breaks are."""
+        minute = at("2025-06-20T20:59")
+        self.assertFalse(EURUSD.is_open(minute))
+        while minute < at("2025-06-22T21:05"):
+            self.assertFalse(EURUSD.is_open(minute), minute)
+            minute += 60
+        self.assertTrue(EURUSD.is_open(at("2025-06-22T21:05")))
+        self.assertFalse(EURUSD.is_open(at("2025-06-17T21:02")))
+
+    def test_nothing_known(self) -> None:
+        """Without sessions, or with a time zone that nobody knows, we do not sleep for ever."""
+        self.assertTrue(ALWAYS_OPEN.is_open(at("2025-06-21T12:00")))
+        self.assertFalse(known_zone("Middle-earth/Shire"))
+        self.assertTrue(known_zone(NEW_YORK))
+        nowhere = Hours("Middle-earth/Shire", EXCHANGE.sessions)
+        self.assertTrue(nowhere.is_open(at("2025-06-17T09:30")))
+
+    @given(st.integers(0, 2_000_000_000), st.integers(0, WEEK_S - 1), st.integers(1, WEEK_S))
+    def test_opened_at_is_within_the_session(self, time_s: int, start: int, length: int) -> None:
+        """A session has begun before now, not longer ago than it is long, and was on all the time;
+        summer time or not.
+        """
+        hours = Hours("UTC", ((start, min(start + length, WEEK_S)),))
+        opened = hours.opened_at(time_s)
+        self.assertEqual(opened is not None, hours.is_open(time_s))
+        if opened is not None:
+            self.assertTrue(0 <= time_s - opened < length)
+            self.assertTrue(hours.is_open(opened))
+
+
+class HolidayTest(SynchronousTestCase):
+    """Days without trading."""
+
+    def hours(self, **more: object) -> Hours:
+        """The exchange, with one holiday: Christmas of 2024, a Wednesday."""
+        day = int(at("2024-12-25T00:00") // DAY_S)
+        fields = {"name": "Christmas", "time_zone": NEW_YORK, "day": day, "recurring": False}
+        return Hours(NEW_YORK, EXCHANGE.sessions, (Holiday(**{**fields, **more}),))  # type: ignore[arg-type]
+
+    def test_the_day_by_its_own_clock(self) -> None:
+        """It begins and ends at midnight of its own time zone."""
+        hours = self.hours()
+        self.assertFalse(hours.is_open(at("2024-12-25T15:00")))
+        self.assertTrue(hours.is_open(at("2024-12-24T15:00")))
+        self.assertTrue(hours.is_open(at("2024-12-26T15:00")))
+        found = hours.holiday(at("2024-12-26T04:59"))
+        self.assertEqual(found and found.name, "Christmas")
+        self.assertIsNone(hours.holiday(at("2024-12-26T05:01")))
+
+    def test_recurring(self) -> None:
+        """A recurring one is there every year, the others once."""
+        next_year = at("2025-12-25T15:00")
+        self.assertTrue(self.hours().is_open(next_year))
+        self.assertFalse(self.hours(recurring=True).is_open(next_year))
+
+    def test_part_of_a_day(self) -> None:
+        """A late opening: closed until then, and the session counts from then."""
+        hours = self.hours(end_s=12 * 3600)
+        self.assertFalse(hours.is_open(at("2024-12-25T16:59")))
+        self.assertEqual(hours.opened_at(at("2024-12-25T18:00")), at("2024-12-25T17:00"))
