@@ -164,12 +164,12 @@ def test_names_never_become_html(house: House, page: Page) -> None:
 
 
 def test_a_wrong_clock_is_hinted_at(house: House, page: Page) -> None:
-    """A device an hour behind: latency is corrected, and the page says so."""
+    """A device that is an hour behind: latency is corrected, and the page says so."""
     page.before(
-        "Object.defineProperty(performance, 'timeOrigin', {value: performance.timeOrigin - 36e5});"
+        "Object.defineProperty(performance, 'timeOrigin', {value: performance.timeOrigin - 369e4});"
     )
     page.open(f"{house.address}?symbols=EURUSD")
-    page.until(lambda: "1 h 0 min behind" in page.text("#hint"), "the hint")
+    page.until(lambda: "1 h 1 min behind" in page.text("#hint"), "the hint")
     latency = page.until(
         lambda: re.match(r"([\d.]+) ms", page.text("#meter-latency dd")), "a latency"
     )
