@@ -28,6 +28,11 @@ class Bucket:
         """Take the token that `wait` said is there."""
         self._tokens -= 1
 
+    def used(self, now: float) -> float:
+        """How much of the capacity is used up: 0 is nothing, 1 is all of it."""
+        self.wait(now)
+        return 1 - max(0.0, self._tokens) / self._capacity
+
     def left(self) -> int:
         """How many could be taken at once, as of the last `wait`."""
         return max(0, int(self._tokens + 1e-9))

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.web.server import Site
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.metrics import Metrics
@@ -31,6 +32,8 @@ from ctrader_twisted.settings import WebSettings
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.doors import DoorPolicy, Doors
 from ctrader_twisted.web.keys import KeyRing
+from ctrader_twisted.web.rest import Rest
+from ctrader_twisted.web.site import make_site
 from ctrader_twisted.web.visitors import Proxies
 
 log = Logger()
@@ -61,6 +64,18 @@ def make_doors(
             "--scope read --file FILE`, and set keys_file to that FILE."
         )
     return Doors(clock=clock, policy=policy(web, is_local=is_local), keys=keys, metrics=metrics)
+
+
+def make_front(web: WebSettings, doors: Doors, tick_stream: Any, rest: Rest, reactor: Any) -> Site:
+    """All that is served on our port, behind its doors."""
+    return make_site(
+        tick_stream=tick_stream,
+        rest=rest.resource(),
+        doors=doors,
+        body_limit=web.body_bytes,
+        arrival_timeout_s=web.arrival_timeout_s,
+        reactor=reactor,
+    )
 
 
 def reason_for_keys(web: WebSettings, *, is_local: bool) -> str:

@@ -22,8 +22,9 @@ from twisted.python import usage
 from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account, WatchPolicy
 from ctrader_twisted.daemon import Daemon, Door
-from ctrader_twisted.entrance import make_doors
+from ctrader_twisted.entrance import make_doors, make_front
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.insight import make_rest
 from ctrader_twisted.logs import conceal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import Settings, VenueSettings, WebSettings, describe, load
@@ -33,8 +34,6 @@ from ctrader_twisted.upstream.tls import read_authorities
 from ctrader_twisted.web.audience import Audience
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
-from ctrader_twisted.web.rest import Rest
-from ctrader_twisted.web.site import make_site
 
 if TYPE_CHECKING:
     from ctrader_twisted.simulator.service import Simulator
@@ -154,19 +153,16 @@ def compose(
     account = make_account(venue, audience, metrics, reactor)
     application = make_application(venue, account, metrics, reactor)
     connection = make_connection(venue, simulator, application, metrics, reactor, in_thread)
-    rest = Rest(
-        state=lambda: account.state,
+    rest = make_rest(
         environment=venue.environment,
-        details=lambda: {"clients": metrics.clients, "subscriptions": account.confirmed()},
+        account=account,
+        application=application,
+        connection=connection,
+        audience=audience,
+        metrics=metrics,
     )
-    site = make_site(
-        tick_stream=make_tick_stream(web, account, audience, lobby, metrics, reactor),
-        rest=rest.resource(),
-        doors=doors,
-        body_limit=web.body_bytes,
-        arrival_timeout_s=web.arrival_timeout_s,
-        reactor=reactor,
-    )
+    tick_stream = make_tick_stream(web, account, audience, lobby, metrics, reactor)
+    site = make_front(web, doors, tick_stream, rest, reactor)
     return Daemon(
         clock=reactor,
         venue=simulator.service(reactor, venue.port) if simulator else None,

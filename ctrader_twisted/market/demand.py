@@ -25,11 +25,11 @@ class Group:
     """All consumers whose wants are exactly ``keys``.
 
     ``pending`` collects the frames of one reactor turn; ``ready`` maps the consumers whose way
-    out is free to the callable that takes bytes and says how many it took. Both belong to whoever
-    delivers.
+    out is free to the callable that takes bytes and says how many it took; ``offered`` counts the
+    ticks that went to the group, whoever was ready. All three belong to whoever delivers.
     """
 
-    __slots__ = ("keys", "members", "pending", "ready", "sent_at")
+    __slots__ = ("keys", "members", "offered", "pending", "ready", "sent_at")
 
     def __init__(self, keys: frozenset[str]) -> None:
         self.keys = keys
@@ -37,6 +37,7 @@ class Group:
         self.pending: list[bytes] = []
         self.ready: dict[Any, Callable[[bytes], int]] = {}
         self.sent_at = 0.0
+        self.offered = 0
 
 
 class Demand:

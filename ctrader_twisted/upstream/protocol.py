@@ -130,6 +130,7 @@ class OpenApiProtocol(Int32StringReceiver):
         """Write one message; nothing happens once the connection is lost."""
         if not self.lost:
             self.sendString(encode(message, client_message_id))
+            self._metrics.count("messages_out", type(message).__name__)
 
     def drop(self, cause: BaseException) -> None:
         """End the connection now, because of ``cause``. Dropping twice keeps the first cause."""
@@ -148,6 +149,7 @@ class OpenApiProtocol(Int32StringReceiver):
     def dataReceived(self, data: bytes) -> None:
         """Some bytes. All frames that they complete were received now: one look at the clock."""
         self._received_ms = self._now_ms()
+        self._metrics.received_at = self._clock.seconds()
         super().dataReceived(data)
 
     def stringReceived(self, string: bytes) -> None:
@@ -166,6 +168,8 @@ class OpenApiProtocol(Int32StringReceiver):
             self._metrics.count("undecodable_frames")
             self.drop(error)
             return
+        message = envelope.message
+        self._metrics.count("messages_in", "unknown" if message is None else type(message).__name__)
         if envelope.payload_type == HEARTBEAT:
             return
         if isinstance(envelope.message, api_pb2.ProtoOASpotEvent):

@@ -57,6 +57,7 @@ class _Waiting:
     result: Deferred[Message]
     deadline: IDelayedCall | None = None
     sent: bool = False
+    sent_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -154,6 +155,7 @@ class Requests:
         self._forget(waiting)
         message, name = envelope.message, type(waiting.message).__name__
         refused = refusal(message)
+        self._over(waiting, "answered" if refused is None else "refused")
         if refused is not None:
             self._note(refused, name, waiting)
             waiting.result.errback(refused)
@@ -175,6 +177,7 @@ class Requests:
             waiting = next(iter(self._waiting.values()))
             self._forget(waiting)
             name = type(waiting.message).__name__
+            self._over(waiting, "lost" if waiting.sent else "not_sent")
             waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
 
     def _note(self, refused: VenueRefusal, name: str, waiting: _Waiting) -> None:
@@ -201,6 +204,16 @@ class Requests:
         """How many requests are queued or unanswered."""
         return len(self._waiting)
 
+    def budgets_used(self) -> dict[str, float]:
+        """How much of each budget is used up now: 0 is nothing, 1 is all of it."""
+        now = self._clock.seconds()
+        budgets = {"ordinary": self._ordinary, "history": self._history}
+        return {name: bucket.used(now) for name, bucket in budgets.items()}
+
+    def _over(self, waiting: _Waiting, outcome: str) -> None:
+        seconds = self._clock.seconds() - waiting.sent_at if waiting.sent else None
+        self._metrics.requested(waiting.lane.name.lower(), outcome, seconds)
+
     def _pump(self) -> None:
         if self._wake_up is not None and self._wake_up.active():
             self._wake_up.cancel()
@@ -222,6 +235,7 @@ class Requests:
 
     def _let_go(self, waiting: _Waiting) -> None:
         waiting.sent = True
+        waiting.sent_at = self._clock.seconds()
         try:
             self._send(waiting.message, waiting.client_message_id)
         except ProtocolError as error:
@@ -232,6 +246,7 @@ class Requests:
         waiting.deadline = None
         self._forget(waiting)
         self._metrics.count("requests_timed_out", waiting.lane.name.lower())
+        self._over(waiting, "timed_out" if waiting.sent else "not_sent")
         name = type(waiting.message).__name__
         what = "was not answered" if waiting.sent else "could not be sent"
         waiting.result.errback(RequestTimeout(f"{name} {what} in {seconds:g} s", sent=waiting.sent))

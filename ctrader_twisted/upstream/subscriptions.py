@@ -38,7 +38,13 @@ class Asker(Protocol):
 
 
 class Subscriptions:
-    """The venue's side of the demand, during one life of the session."""
+    """The venue's side of the demand, during one life of the session.
+
+    ``restored_s``: seconds until everything that was wanted was confirmed for the first time.
+    """
+
+    restored_s: float | None = None
+    _ended = False
 
     def __init__(
         self,
@@ -64,7 +70,8 @@ class Subscriptions:
         self.confirmed: set[int] = set(left_over)
         self._renew: set[int] = set(left_over)
         self._described: set[int] = set()
-        self._ended = False
+        self._clock = clock
+        self._began_at = clock.seconds()
         pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
         self._describe = pursuit(
             "symbol details",
@@ -128,6 +135,9 @@ class Subscriptions:
         wanted = self._wanted()
         return sorted((self.confirmed.difference(wanted)) | self._renew)
 
+    def _is_missing(self) -> bool:
+        return bool(set(self._wanted()) - self.confirmed - self._subscribe.given_up.keys())
+
     # -- asking
 
     def _ask_details(self, ids: Sequence[int]) -> Deferred[Any]:
@@ -155,6 +165,8 @@ class Subscriptions:
 
     def _started(self, symbol_ids: Collection[int]) -> None:
         self.confirmed.update(symbol_ids)
+        if self.restored_s is None and not self._is_missing():
+            self.restored_s = self._clock.seconds() - self._began_at
         # Meanwhile nobody may want it any more.
         self._unsubscribe.pursue()
 

@@ -66,6 +66,7 @@ class Fanout:
         self._flushed_at = 0.0
         self._newest: dict[str, tuple[int, Tick, bytes]] = {}
         self._life = 0
+        self._began_at = 0.0
         self._last_seen: tuple[Group | None, int, Seen] = (None, -1, NOTHING_SEEN)
         self.serial = 0
 
@@ -81,6 +82,7 @@ class Fanout:
             pending.append(frame)
         if self._timer is None:
             self._timer = self._clock.callLater(self._delay(), self.flush)
+            self._began_at = self._metrics.received_at
 
     def snapshot(self, tick: Tick) -> bytes:
         """The frame of a cached tick."""
@@ -95,6 +97,9 @@ class Fanout:
         dirty, self._dirty = self._dirty, []
         for group in dirty:
             self.flush_group(group)
+        if dirty:
+            # Once a flush, not once a tick: the oldest of them, until the last client had it.
+            self._metrics.fanout_s.observe(self._clock.seconds() - self._began_at)
 
     def flush_group(self, group: Group) -> None:
         """The frames that one group has waiting leave now: done before its members change, so
@@ -107,6 +112,8 @@ class Fanout:
         joined = frames[0] if len(frames) == 1 else b"".join(frames)
         size = len(joined)
         group.sent_at = self._clock.seconds()
+        group.offered += len(frames)
+        self._metrics.ticks_offered += len(frames) * len(group.members)
         short: list[tuple[Outbox, int]] = []
         # A copy: a TLS transport may park its client from inside the call.
         ready = list(group.ready.items())
@@ -125,9 +132,9 @@ class Fanout:
 
     def newest(
         self, keys: Iterable[str], since: int, seen: Seen, joined: Mapping[str, int]
-    ) -> bytes:
+    ) -> list[bytes]:
         """What a client missed after serial ``since``: the newest tick of each key that changed,
-        oldest first. Ticks that it will never see, counted from ``seen``, are in ``conflated``.
+        oldest first, framed. What it will never see, counted from ``seen``, is in ``conflated``.
         Keys that it has wanted for a shorter time have a serial of their own in ``joined``.
         """
         seqs = seen.seqs if seen.life == self._life else {}
@@ -142,12 +149,24 @@ class Fanout:
             before = None if tick.symbol.key in joined else seqs.get(tick.symbol.key)
             conflated = 0 if before is None else tick.seq - before - 1
             if conflated > 0:
-                self._metrics.conflated += conflated
                 frames.append(self._writer.late(tick, conflated))
             else:
                 frames.append(frame)
-        self._metrics.ticks_out += len(frames)
-        return b"".join(frames)
+        return frames
+
+    def caught_up(self, missed: int, written: int, seen: Seen) -> None:
+        """Of the ticks that a client missed while it was parked some were written in the end; the
+        others were replaced by newer ones, or, after an outage, are nobody's price any more.
+        """
+        self._metrics.ticks_out += written
+        if seen.life in {self._life, NOTHING_SEEN.life}:
+            self._metrics.conflated += missed - written
+        else:
+            self._metrics.ticks_dropped += missed - written
+
+    def dropped(self, missed: int) -> None:
+        """Ticks that a client will never get, because it is gone, or wants nothing any more."""
+        self._metrics.ticks_dropped += missed
 
     def seen(self, group: Group) -> Seen:
         """What whoever is in ``group`` has got until now. Clients that are parked by the same

@@ -50,6 +50,11 @@ _NOTSENT_BYTES = 16_384
 class Outbox:
     """A Consumer of the account's demand, and the producer of one client's transport."""
 
+    # What the group had been offered when we were last in step with it, and what was missed in
+    # groups before it.
+    _in_step = 0
+    _missed = 0
+
     def __init__(
         self,
         *,
@@ -131,7 +136,13 @@ class Outbox:
             if one is not None:
                 self._fanout.flush_group(one)
         if old is not None:
-            old.ready.pop(self, None)
+            self._fall_behind(old)
+            self._missed += old.offered - self._in_step
+        if group is not None:
+            self._in_step = group.offered
+        elif self._missed:
+            self._fanout.dropped(self._missed)
+            self._missed = 0
         if group is not None and self._parked_at is not None:
             # Of a symbol that is new to a parked client nothing from before now is owed to it.
             for key in group.keys.difference(() if old is None else old.keys):
@@ -141,6 +152,16 @@ class Outbox:
     def idle_since(self) -> float:
         """When something last went out."""
         return self.sent_at if self._group is None else max(self.sent_at, self._group.sent_at)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What must be delivered and waits for the socket."""
+        return self._queued
+
+    @property
+    def is_parked(self) -> bool:
+        """Is the socket full?"""
+        return self._parked_at is not None
 
     # -- parked
 
@@ -179,8 +200,11 @@ class Outbox:
             missed = self._fanout.newest(
                 self._group.keys, self._parked_at, self._seen, self._joined
             )
+            self._missed += self._group.offered - self._in_step
+            self._fanout.caught_up(self._missed, len(missed), self._seen)
+            self._missed, self._in_step = 0, self._group.offered
             self._mark_parked()
-            if missed and not self._pass(missed):
+            if missed and not self._pass(b"".join(missed)):
                 return
         self._parked_at, self._seen = None, NOTHING_SEEN
         if self._is_direct:
@@ -201,7 +225,7 @@ class Outbox:
         self._queue.clear()
         self._queued = 0
         if self._group is not None:
-            self._group.ready.pop(self, None)
+            self._fall_behind(self._group)
         # A transport with a producer never finishes closing.
         self._transport.unregisterProducer()
 
@@ -220,12 +244,17 @@ class Outbox:
         if self._group is not None and self._parked_at is None and not self._shut:
             self._group.ready[self] = self._send
 
+    def _fall_behind(self, group: Group) -> None:
+        """Out of the list of the ready: what the group is offered from now on is missed."""
+        if group.ready.pop(self, None) is not None:
+            self._in_step = group.offered
+
     def _mark_parked(self) -> None:
         self._parked_at = self._fanout.serial
         self._joined.clear()
         self._progress, self._stalled_since = None, None
         if self._group is not None:
-            self._group.ready.pop(self, None)
+            self._fall_behind(self._group)
             self._seen = self._fanout.seen(self._group)
 
     def _pass(self, some: bytes) -> bool:

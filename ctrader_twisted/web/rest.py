@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -13,10 +14,12 @@ from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
+import twisted
 from ctrader_twisted import contract
 from ctrader_twisted.market.model import AccountState, Phase
 from ctrader_twisted.web import problems
 from ctrader_twisted.web.problems import Refused
+from ctrader_twisted.web.scrape import CONTENT_TYPE
 
 _INTERNAL = 500
 
@@ -33,11 +36,17 @@ class Rest:
         state: Callable[[], AccountState],
         environment: str,
         details: Callable[[], dict[str, Any]],
+        scrape: Callable[[], bytes],
+        version: str,
     ) -> None:
-        """``state`` is asked at every request; ``details`` are numbers worth seeing."""
+        """``state`` is asked at every request; ``details`` are numbers worth seeing; ``scrape``
+        gives Prometheus's text.
+        """
         self._state = state
         self._environment = environment
         self._details = details
+        self._scrape = scrape
+        self._version = version
 
     def resource(self) -> IResource:
         """The resource to put into the tree."""
@@ -76,6 +85,26 @@ class Rest:
                 env=self._environment,
                 reasons=[] if ready else [_why(state)],
                 details=self._details(),
+            ),
+        )
+
+    @app.route("/metrics", methods=["GET"])
+    def metrics(self, request: IRequest) -> bytes:
+        """Everything that is counted, for Prometheus."""
+        request.setHeader(b"content-type", CONTENT_TYPE)
+        return self._scrape()
+
+    @app.route("/version", methods=["GET"])
+    def version(self, request: IRequest) -> bytes:
+        """What runs here."""
+        return _json(
+            request,
+            contract.Version(
+                version=self._version,
+                protocol=contract.PROTOCOL,
+                python=platform.python_version(),
+                twisted=twisted.__version__,
+                env=self._environment,
             ),
         )
 

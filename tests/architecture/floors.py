@@ -20,6 +20,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (6, "daemon", "*"),
     (6, "entrance", "*"),
     (6, "chores", "*"),
+    (6, "insight", "*"),
     (
         5,
         "web",

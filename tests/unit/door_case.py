@@ -118,6 +118,8 @@ class DoorCase(SynchronousTestCase):
             state=lambda: self.state,
             environment="simulator",
             details=details,
+            scrape=lambda: b"up 1\n",
+            version="1.2.3",
         )
         self.site = make_site(
             tick_stream=None,

@@ -18,7 +18,13 @@ class Routes(SynchronousTestCase):
     def setUp(self) -> None:
         self.state = AccountState(Phase.DISCONNECTED)
         self.details: dict[str, Any] = {"clients": 3}
-        rest = Rest(state=lambda: self.state, environment="simulator", details=lambda: self.details)
+        rest = Rest(
+            state=lambda: self.state,
+            environment="simulator",
+            details=lambda: self.details,
+            scrape=lambda: b"up 1\n",
+            version="1.2.3",
+        )
         self.treq = StubTreq(rest.resource())
 
     def ask(self, path: str, method: str = "GET") -> tuple[Any, str]:
@@ -103,7 +109,13 @@ class Routes(SynchronousTestCase):
             raise RuntimeError("the secret of the house")
 
         self.treq = StubTreq(
-            Rest(state=lambda: self.state, environment="x", details=break_down).resource()
+            Rest(
+                state=lambda: self.state,
+                environment="x",
+                details=break_down,
+                scrape=bytes,
+                version="0",
+            ).resource()
         )
         code, kind, body = self.json("/readyz")
         self.assertEqual((code, kind), (500, "application/problem+json"))
