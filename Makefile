@@ -63,7 +63,7 @@ check: $(DEV_READY) ## format, lint, types, architecture
 	$(RUN) pytest tests/architecture
 
 bench: $(TEST_READY) ## what we claim about speed: ONLY=G1,G3 for some goals, ROUNDS=n, SMOKE=1 for half a minute
-	$(RUN) bench $(if $(SMOKE),--smoke) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
+	$(RUN) bench $(if $(SMOKE),--smoke) $(if $(BUSY),--busy) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 profile: $(TEST_READY) ## where the daemon's time goes under load: ARGS="--even", "--storm", "--sets 20", "--py-spy"
 	$(RUN) bench.profiling $(ARGS)

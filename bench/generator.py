@@ -223,10 +223,12 @@ class Generator:
 
     def _now(self) -> dict[str, Any]:
         pid = self._options.watch
+        cpu_s, waited_s = proc.cpu_s(pid) if pid else (0.0, 0.0)
         return {
             "at_s": time.monotonic(),
             "cpu_s": time.process_time(),
-            "server_cpu_s": proc.cpu_s(pid) if pid else 0.0,
+            "server_cpu_s": cpu_s,
+            "server_waited_s": waited_s,
             "server_rss_kb": proc.rss_kb(pid) if pid else 0.0,
         }
 

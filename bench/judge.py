@@ -69,11 +69,11 @@ def judge(goal: Goal, rows: Rows, skipped: Mapping[str, str], ease: float = 1.0)
 
 
 def faults(rows: Rows, case: str) -> list[str]:
-    """What may never happen, and did, in the rows of one case."""
+    """What may never happen to one case, and did: a bad frame, a server that failed."""
     return [
         f"round {row['round']}, {row['step']}: {row['refused']}"
         for row in rows
-        if row["case"] == case and str(row.get("refused", "")).startswith("faults")
+        if row["case"] == case and str(row.get("refused", "")).startswith(("faults", "failed"))
     ]
 
 

@@ -7,14 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def cpu_s(pid: int) -> float:
-    """Seconds on a core, of all threads (to the nanosecond, unlike /proc/PID/stat)."""
-    spent_ns = 0
+def cpu_s(pid: int) -> tuple[float, float]:
+    """Seconds on a core, and seconds of waiting for one, of all threads.
+
+    To the nanosecond, unlike /proc/PID/stat. Waiting means that somebody else had the core.
+    """
+    spent_ns = waited_ns = 0
     for task in Path(f"/proc/{pid}/task").iterdir():
         # A thread may end while we look.
         with suppress(OSError):
-            spent_ns += int((task / "schedstat").read_text().split()[0])
-    return spent_ns / 1e9
+            spent, waited, _ = (task / "schedstat").read_text().split()
+            spent_ns += int(spent)
+            waited_ns += int(waited)
+    return spent_ns / 1e9, waited_ns / 1e9
 
 
 def rss_kb(pid: int) -> float:

@@ -36,6 +36,7 @@ COLUMNS = (
     ("µs/frame", "us_per_frame"),
     ("first ms", "first_ms"),
     ("after a drop ms", "again_ms"),
+    ("server waited", "server_waited"),
     ("generator core", "generator_core"),
 )
 

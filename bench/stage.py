@@ -18,6 +18,9 @@ from ctrader_twisted.simulator.certificates import make_identity
 Row = dict[str, Any]
 
 GENERATOR_LIMIT = 0.8
+# How long the server may wait for its core, as a share of the time: more, and somebody else was
+# at work on it.
+WAITING_LIMIT = 0.1
 _FAULTS = ("malformed", "reordered", "lost", "died")
 _SUBSCRIBED_WITHIN_S = 20.0
 
@@ -57,9 +60,16 @@ class Crew:
 class Stage:
     """Where measurements are made."""
 
-    def __init__(self, folder: Path, *, warm_s: float, time_s: float) -> None:
-        """``folder`` is for certificates and logs; each number is taken over ``time_s``."""
+    def __init__(
+        self, folder: Path, *, warm_s: float, time_s: float, waiting_limit: float = WAITING_LIMIT
+    ) -> None:
+        """``folder`` is for certificates and logs; each number is taken over ``time_s``.
+
+        Above ``waiting_limit`` (share of the time that the server waits for its core) a row does
+        not count.
+        """
         self.folder = folder
+        self._waiting_limit = waiting_limit
         self.warm_s = warm_s
         self.time_s = time_s
         self.server_core, self.load_core = cores()
@@ -108,7 +118,7 @@ class Stage:
             row.update({name: after[name] for name in (*_FAULTS, "conflated")})
             grown_kb = row["rss_after_kb"] - row["rss_before_kb"]
             row["kb_per_stalled"] = max(0.0, grown_kb / stalled) if stalled else 0.0
-            return _checked(row)
+            return self._checked(row)
 
     def storm(self, server: Server, load: Load, environ: Mapping[str, str], *, idle: bool) -> Row:
         """All clients come at once, 64 at a time; memory is looked at when they are in."""
@@ -118,7 +128,7 @@ class Stage:
             now = crew.generator.ask("mark", 30)
             count = joined["joined"]
             kb = now["server_rss_kb"] - joined["server_rss_before_kb"]
-            return _checked(
+            return self._checked(
                 {
                     "handshakes_per_s": count / joined["took_s"],
                     "us_per_handshake": joined["server_cpu_s"] / count * 1e6,
@@ -211,13 +221,14 @@ class Stage:
         if not ticks:
             raise crew.server.broken("delivered nothing")
         asked = load.asked * (1.0 if reading is None else reading / load.clients)
-        return _checked(
+        return self._checked(
             {
                 "messages_per_s": ticks / span_s,
                 "asked_per_s": asked,
                 "us_per_message": cpu_s / ticks * 1e6,
                 "messages_per_cpu_s": ticks / cpu_s,
                 "server_core": cpu_s / span_s,
+                "server_waited": (after["server_waited_s"] - before["server_waited_s"]) / span_s,
                 "generator_core": (after["cpu_s"] - before["cpu_s"]) / span_s,
                 "venue_core": (venue_after["cpu_s"] - venue_before["cpu_s"]) / span_s,
                 "venue_late_ms": venue_after["late_ms"],
@@ -229,15 +240,18 @@ class Stage:
             }
         )
 
-
-def _checked(row: Row) -> Row:
-    """With the reason why the row does not count, if there is one."""
-    faults = [f"{row[name]} {name}" for name in _FAULTS if row[name]]
-    if faults:
-        row["refused"] = "faults: " + ", ".join(faults)
-    elif row["generator_core"] > GENERATOR_LIMIT:
-        row["refused"] = f"the generator was the bottleneck ({row['generator_core']:.2f} of a core)"
-    return row
+    def _checked(self, row: Row) -> Row:
+        """With the reason why the row does not count, if there is one."""
+        faults = [f"{row[name]} {name}" for name in _FAULTS if row[name]]
+        if faults:
+            row["refused"] = "faults: " + ", ".join(faults)
+        elif row["generator_core"] > GENERATOR_LIMIT:
+            share = row["generator_core"]
+            row["refused"] = f"the generator was the bottleneck ({share:.2f} of a core)"
+        elif row.get("server_waited", 0.0) > self._waiting_limit:
+            share = row["server_waited"]
+            row["refused"] = f"somebody else used the server's core ({share:.2f} of the time)"
+        return row
 
 
 __all__ = ["Broken", "Load", "Row", "Stage"]
