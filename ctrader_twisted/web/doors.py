@@ -151,7 +151,10 @@ class Doors:
         try:
             self._check_origin(request)
             self._read_key(request, visitor)
-            self._check_rate(request, visitor)
+            # All programs of this machine share one address; how many there may be is not a
+            # matter of who may come in.
+            if visitor.key is not None or not visitor.is_here:
+                self._check_rate(request, visitor)
             if visitor.key is not None:
                 check_scope(visitor, READ)
         except Refused as refused:

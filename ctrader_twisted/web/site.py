@@ -13,6 +13,7 @@ from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
 from ctrader_twisted.web.doors import Doors, Visitor, asks_upgrade
 from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
+from ctrader_twisted.web.first_look import FirstLook, UpgradeRequest
 from ctrader_twisted.web.problems import Refused
 
 # Between two requests on one connection.
@@ -97,6 +98,7 @@ class GuardedSite(Site):
         self,
         root: IResource,
         *,
+        tick_stream: Any,
         doors: Doors,
         body_limit: int,
         arrival_timeout_s: float,
@@ -104,8 +106,24 @@ class GuardedSite(Site):
     ) -> None:
         super().__init__(root, requestFactory=ArrivingRequest, timeout=IDLE_S, reactor=reactor)
         self._doors = doors
+        self._tick_stream = tick_stream
         self.body_limit = body_limit
         self.arrival_timeout_s = arrival_timeout_s
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """For a new connection: whose it is, its first bytes will tell."""
+        return FirstLook(self, addr)
+
+    def build_channel(self, address: IAddress | None) -> Any:
+        """For a connection that speaks HTTP."""
+        return super().buildProtocol(address)
+
+    def build_websocket(self, request: UpgradeRequest, address: IAddress | None) -> Any:
+        """For a connection that is a WebSocket from its first bytes on. May raise Refused."""
+        visitor = self._doors.arrive(request)
+        protocol = self._tick_stream.buildProtocol(address)
+        protocol.visitor = visitor
+        return protocol
 
     def arrived(self, request: ArrivingRequest) -> None:
         """Look at whoever asks. Raises Refused when the request goes no further."""
@@ -127,6 +145,7 @@ def make_site(
     """The one site of the daemon."""
     return GuardedSite(
         Root(tick_stream=Upgrade(tick_stream), rest=rest, files=StaticFiles()),
+        tick_stream=tick_stream,
         doors=doors,
         body_limit=body_limit,
         arrival_timeout_s=arrival_timeout_s,
