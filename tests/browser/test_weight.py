@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -13,8 +14,10 @@ from tests.browser.page import Page
 TRANSFERRED_BYTES = 110_000
 #: On loopback, from the navigation to a price on the screen. Generous: the machine may be busy.
 FIRST_TICK_MS = 3000
-#: The share of time for which the main thread may be busy at 50 symbols, 1000 ticks a second.
-MAIN_THREAD_SHARE = 0.6
+#: The share of a processor that the main thread may use at 50 symbols, 1000 ticks a second. Without
+#: a GPU, as here, most of it is painting; our own script is a tenth of it.
+MAIN_THREAD_SHARE = 0.7
+SCRIPT_SHARE = 0.15
 #: How much of the time may lie between frames more than this far apart.
 LATE_FRAME_MS = 100
 LATE_SHARE = 0.05
@@ -55,7 +58,7 @@ def test_few_bytes_and_a_quick_first_tick(house: House, page: Page) -> None:
 
 def test_fifty_symbols_at_a_thousand_ticks_a_second(fifty: House, page: Page) -> None:
     """The main thread stays free for most of the time, and frames come regularly."""
-    page.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "timeTicks"})
+    page.driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
     page.before(
         "localStorage.setItem('ctrader-stream.board',"
         f" JSON.stringify({FIFTY}));"  # A list of plain names is the same in both languages.
@@ -64,23 +67,25 @@ def test_fifty_symbols_at_a_thousand_ticks_a_second(fifty: House, page: Page) ->
     page.open(fifty.address)
     page.until(lambda: len(page.rows()) == 50, "fifty rows")
     page.until(lambda: _rate(page) > 900, "a thousand ticks a second", 30)
-    before = _metrics(page)
     page.run(_COUNT_FRAMES)
-    ticks = page.run("return performance.now()"), _rate(page)
+    before, began_ms = _metrics(page), page.run("return performance.now()")
     page.until(
-        lambda: page.run("return performance.now()") - ticks[0] > SECONDS * 1000, "some seconds"
+        lambda: page.run("return performance.now()") - began_ms > SECONDS * 1000, "some seconds"
     )
     after, rate = _metrics(page), _rate(page)
-    seconds = after["Timestamp"] - before["Timestamp"]
-    share = (after["TaskDuration"] - before["TaskDuration"]) / seconds
+    seconds = (page.run("return performance.now()") - began_ms) / 1000
+    share, script = (
+        (after[name] - before[name]) / seconds for name in ("TaskDuration", "ScriptDuration")
+    )
     frames: list[float] = page.run("return window.frames_")
-    gaps = [later - earlier for earlier, later in zip(frames, frames[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(frames)]
     late = sum(gap for gap in gaps if gap > LATE_FRAME_MS) / sum(gaps)
     print(  # noqa: T201
-        f"\n{rate:.0f} ticks/s: main thread busy {share:.0%}, {len(gaps) / seconds:.0f} frames/s, "
+        f"\n{rate:.0f} ticks/s: main thread {share:.0%}, script {script:.0%}, {len(gaps) / seconds:.0f} frames/s, "
         f"longest gap {max(gaps):.0f} ms, late {late:.1%}"
     )
     assert share < MAIN_THREAD_SHARE
+    assert script < SCRIPT_SHARE
     assert late < LATE_SHARE
     assert page.complaints() == []
 

@@ -6,7 +6,8 @@ import { percent, pips, plural, priceParts } from './format.js';
 import { Sparkline } from './sparkline.js';
 
 const FLASH_MS = 260;
-const LINE_EVERY_MS = 500;
+const LINE_EVERY_MS = 2000;
+const UNSEEN_EVERY_MS = 2000;
 
 class Row {
   /** @param {import('./quotes.js').Quote} quote @param {Sparkline} sparkline */
@@ -29,7 +30,9 @@ class Row {
       make('td', { class: 'spark' }, this.canvas),
       make('td', { class: 'actions' }, this.why, remove),
     );
-    this.drawnAt = -1e9;
+    // Lines are drawn in turns, not all in one frame.
+    this.drawnAt = -1e9 * Math.random();
+    this.isSeen = true;
   }
 
   /** @param {number} now @returns {boolean} is something of it still to be done later? */
@@ -112,7 +115,15 @@ export class Board {
     this.body.addEventListener('click', (/** @type {any} */ event) => this.clicked(event.target));
     addEventListener('theme', () => this.redraw());
     document.addEventListener('visibilitychange', () => this.redraw());
-    setInterval(() => this.redraw(), 2000);
+    // Rows beyond the edge are written now and then only: nobody sees them, a reader may hear them.
+    this.observer = new IntersectionObserver((entries) => {
+      for (const { target, isIntersecting } of entries) {
+        const row = this.rows.get(/** @type {HTMLElement} */ (target).dataset.symbol ?? '');
+        if (row) row.isSeen = isIntersecting;
+        if (row && isIntersecting) this.touch(row.quote.symbol);
+      }
+    }, { root: byId('board-scroll'), rootMargin: '40px' });
+    setInterval(() => this.refresh(), UNSEEN_EVERY_MS);
     this.counted();
   }
 
@@ -123,6 +134,7 @@ export class Board {
     this.rows.set(quote.symbol, row);
     this.body.append(row.element);
     this.sparkline.watch(row.canvas);
+    this.observer.observe(row.element);
     this.counted();
   }
 
@@ -132,6 +144,7 @@ export class Board {
     if (!row) return;
     const next = row.element.nextElementSibling ?? row.element.previousElementSibling;
     const hadFocus = row.element.contains(document.activeElement);
+    this.observer.unobserve(row.element);
     row.element.remove();
     this.dirty.delete(row);
     this.rows.delete(name);
@@ -150,13 +163,17 @@ export class Board {
   /** @param {string} name Something of it changed. */
   touch(name) {
     const row = this.rows.get(name);
-    if (!row) return;
+    if (!row?.isSeen) return;
     this.dirty.add(row);
     this.painter.soon(this.job);
   }
 
   redraw() {
     for (const row of this.rows.values()) row.drawnAt = -1e9;
+    this.refresh();
+  }
+
+  refresh() {
     for (const row of this.rows.values()) this.dirty.add(row);
     if (this.rows.size && !document.hidden) this.painter.soon(this.job);
   }
