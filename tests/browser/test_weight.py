@@ -81,8 +81,8 @@ def test_fifty_symbols_at_a_thousand_ticks_a_second(fifty: House, page: Page) ->
     gaps = [later - earlier for earlier, later in pairwise(frames)]
     late = sum(gap for gap in gaps if gap > LATE_FRAME_MS) / sum(gaps)
     print(  # noqa: T201
-        f"\n{rate:.0f} ticks/s: main thread {share:.0%}, script {script:.0%}, {len(gaps) / seconds:.0f} frames/s, "
-        f"longest gap {max(gaps):.0f} ms, late {late:.1%}"
+        f"\n{rate:.0f} ticks/s: main thread {share:.0%}, script {script:.0%}, "
+        f"{len(gaps) / seconds:.0f} frames/s, longest gap {max(gaps):.0f} ms, late {late:.1%}"
     )
     assert share < MAIN_THREAD_SHARE
     assert script < SCRIPT_SHARE

@@ -201,6 +201,17 @@ test('stale and resumed are told as health', (t) => {
   assert.deepEqual(heard, [false, true]);
 });
 
+test('a warning about some symbols is health of those alone', (t) => {
+  const { stream } = makeStream(t);
+  const heard = [];
+  stream.on('health', ({ fresh, symbols }) => heard.push([fresh, symbols]));
+  stream.connect();
+  FakeSocket.last.open();
+  FakeSocket.last.say({ type: 'warning', code: 'STALE', message: 'quiet', symbols: ['A'] });
+  FakeSocket.last.say({ type: 'warning', code: 'RESUMED', message: '', symbols: ['A'] });
+  assert.deepEqual(heard, [[false, ['A']], [true, ['A']]]);
+});
+
 test('a refusal for now is asked again when it says', (t) => {
   const { stream, world } = makeStream(t);
   stream.subscribe('A');

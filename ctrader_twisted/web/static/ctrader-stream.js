@@ -22,8 +22,9 @@
  *   its venue ('connected', 'reconnecting', 'stale', ...), 'disconnected' without a daemon;
  *   `attempt` and `retryAt` (on the scale of performance.now()) belong to the link while that is
  *   'waiting', else to the daemon's own attempts to reach the venue
- * @typedef {{fresh: boolean, rttMs: number | null, offsetMs: number, reason: string}} Health
- *   `offsetMs`: how far the daemon's clock is ahead of ours
+ * @typedef {{fresh: boolean, rttMs: number | null, offsetMs: number, reason: string,
+ *   symbols?: string[]}} Health `offsetMs`: how far the daemon's clock is ahead of ours; `symbols`:
+ *   whose prices went stale or came back, all of them without it
  * @typedef {{code: string, message: string, symbol?: string, fatal: boolean}} StreamError `fatal`:
  *   the stream has stopped and will not try again
  * @typedef {{status: Status, tick: Tick, health: Health, error: StreamError,
@@ -248,6 +249,12 @@ export class CtraderStream {
     this.fail(refusal.code ?? 'ERROR', refusal.message ?? 'a request was refused');
   }
 
+  /** @param {any} warning about the prices of some symbols, or about something else */
+  hearWarning({ code, message, symbols }) {
+    if (code !== 'STALE' && code !== 'RESUMED') this.fail(code ?? 'WARNING', message ?? 'a warning');
+    else this.feel(code === 'RESUMED', message ?? '', symbols ?? []);
+  }
+
   /** @param {any} pong */
   hearPong(pong) {
     if (this.pinged?.id !== pong.id) return;
@@ -255,11 +262,11 @@ export class CtraderStream {
     this.feel(this.fresh, '');
   }
 
-  /** @param {boolean} fresh @param {string} reason */
-  feel(fresh, reason) {
-    this.fresh = fresh;
+  /** @param {boolean} fresh @param {string} reason @param {string[]} [symbols] all, without them */
+  feel(fresh, reason, symbols) {
+    if (!symbols) this.fresh = fresh;
     const { rttMs, offsetMs } = this.clock;
-    this.dispatch.emit('health', { fresh, rttMs, offsetMs, reason });
+    this.dispatch.emit('health', { fresh, rttMs, offsetMs, reason, ...(symbols && { symbols }) });
   }
 
   /** @param {string} code @param {string} message @param {string} [symbol] */
@@ -285,7 +292,7 @@ const HEARD = {
   subscribeResponse: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearResults(m),
   requestError: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearRefusal(m),
   pong: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearPong(m),
-  warning: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.fail(m.code, m.message),
+  warning: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.hearWarning(m),
   error: (/** @type {CtraderStream} */ s, /** @type {any} */ m) => s.fail('ERROR', m.message),
 };
 

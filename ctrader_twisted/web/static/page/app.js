@@ -137,7 +137,17 @@ stream.on('error', ({ symbol, message }) => {
   board.touch(quote.symbol);
 });
 
-stream.on('health', ({ fresh, reason }) => {
+stream.on('health', ({ fresh, reason, symbols: some }) => {
+  if (some) {
+    const ours = some.filter((name) => desk.has(name));
+    for (const name of ours) {
+      const { quote } = /** @type {{quote: Quote}} */ (desk.get(name));
+      quote.isOld = !fresh && quote.count > 0;
+      board.touch(name);
+    }
+    if (ours.length) log.add(fresh ? 'ok' : 'wait', `${ours.slice(0, 5).join(', ')}: ${fresh ? 'ticks again' : 'no ticks'}`, reason);
+    return;
+  }
   if (fresh === wasFresh) return;
   wasFresh = fresh;
   log.add(fresh ? 'ok' : 'wait', fresh ? 'Prices are fresh' : 'Prices are stale', reason);
