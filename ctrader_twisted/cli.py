@@ -177,6 +177,56 @@ def url_of(listen: str) -> str:
     return f"ws://{f'[{host}]' if ':' in host else host}:{port}/ws"
 
 
+# -- doctor ---------------------------------------------------------------------------------------
+
+
+def add_doctor(subcommands: Subcommands) -> None:
+    """`ctrader-stream doctor [SYMBOL]`."""
+    parser = subcommands.add_parser(
+        "doctor",
+        help="why do I get no ticks?",
+        description=(
+            "Say which link of the chain from the daemon to your client is broken, why, and what "
+            "to do about it. A running daemon is asked. Without one, configuration, DNS, TLS and "
+            "credentials are tried from here, with one short connection to the venue."
+        ),
+        epilog="Exit status: 0 when no link is broken, 1 when one is.",
+    )
+    parser.add_argument("symbol", nargs="?", default="EURUSD", metavar="SYMBOL", type=symbol)
+    parser.add_argument(
+        "--url", metavar="HTTP_URL", help="the daemon, as http://127.0.0.1:8080 (by default ours)"
+    )
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="a file with an API key, if one is needed"
+    )
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.set_defaults(run=run_doctor)
+
+
+def run_doctor(arguments: argparse.Namespace) -> int:
+    """Ask the daemon, or look from here."""
+    from ctrader_twisted import doctor
+
+    url = arguments.url
+    try:
+        url = url or default_url(os.environ, Path()).replace("ws", "http", 1).removesuffix("/ws")
+    except ConfigurationError:
+        url = ""
+    try:
+        key = arguments.key_file.read_text().strip() if arguments.key_file else ""
+    except OSError as error:
+        raise ConfigurationError(f"the key file cannot be read: {error.strerror}") from error
+    return doctor.run(
+        arguments.symbol,
+        url=url,
+        is_asked_for=bool(arguments.url),
+        key=key,
+        as_json=arguments.json,
+        out=sys.stdout,
+        err=sys.stderr,
+    )
+
+
 # -- kinds of arguments ---------------------------------------------------------------------------
 
 
@@ -212,7 +262,7 @@ def websocket_url(text: str) -> str:
     return text
 
 
-COMMANDS: tuple[Callable[[Subcommands], None], ...] = (add_tail, add_keys)
+COMMANDS: tuple[Callable[[Subcommands], None], ...] = (add_tail, add_doctor, add_keys)
 
 
 if __name__ == "__main__":

@@ -108,7 +108,8 @@ Word = Literal[
 
 class Status(Outgoing, tag="status", omit_defaults=False):
     """One word for the whole back end. ``available_symbols`` is the full list, every time.
-    ``source`` names the source of prices that `stale` and `tick_resumed` are about.
+    ``source`` names the source of prices that `stale` and `tick_resumed` are about; ``trouble`` is
+    the first broken link on the way to the account, with what to do about it.
     """
 
     status: Word
@@ -124,6 +125,7 @@ class Status(Outgoing, tag="status", omit_defaults=False):
     code: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     source: str | UnsetType = UNSET
+    trouble: Link | UnsetType = UNSET
 
 
 class Notice(Outgoing, tag="warning"):
@@ -238,6 +240,28 @@ class Version(Struct):
     python: str
     twisted: str
     env: str
+
+
+class Link(Struct, omit_defaults=True):
+    """One link of the chain from the process to a client. ``since`` in ms since the epoch."""
+
+    name: str
+    holds: Literal["ok", "no", "unknown"]
+    since: int | None = None
+    cause: str = ""
+    advice: str = ""
+    code: str | None = None
+
+
+class Diagnosis(Struct):
+    """``/ctrader/diagnose?symbol=``: why there are no ticks, or that there should be."""
+
+    symbol: str
+    ok: bool
+    first_broken: str | None
+    cause: str
+    advice: str
+    links: list[Link]
 
 
 class Problem(Struct, omit_defaults=True):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
+from typing import Any
 
 from ctrader_twisted.accounts import Account
+from ctrader_twisted.herald import Herald
+from ctrader_twisted.diagnosis import Diagnosis
 from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.settings import VenueSettings
 from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
@@ -20,6 +25,28 @@ def our_version() -> str:
         return version_of("ctrader-twisted")
     except PackageNotFoundError:
         return "unknown"
+
+
+def make_herald(
+    venue: VenueSettings, account: Account, connection: Connection, metrics: Metrics, reactor: Any
+) -> Herald:
+    """Who speaks to the service manager, and what it looks at."""
+    factory = connection.factory
+
+    def status() -> str:
+        state = account.state
+        why = f" ({state.reason})" if state.reason else ""
+        return f"{venue.environment}: {state.phase.value}{why}; {metrics.clients} clients"
+
+    def progress() -> Hashable:
+        if factory.is_resting():
+            # The next attempt has its time, which may be the end of a long maintenance.
+            return None
+        return metrics.frames_in, factory.retries, account.state.phase
+
+    # Within either the venue says something, or the connection is given up and made anew.
+    patience_s = 2 * (venue.silence_s + venue.connect_timeout_s)
+    return Herald(clock=reactor, status=status, progress=progress, patience_s=patience_s)
 
 
 def make_rest(
@@ -44,10 +71,13 @@ def make_rest(
         pending=application.pending,
         outboxes=audience.outboxes,
     )
+    diagnosis = Diagnosis(progress=factory.progress, application=application, account=account)
+    audience.trouble = diagnosis.trouble
     return Rest(
         state=lambda: account.state,
         environment=environment,
         details=lambda: {"clients": metrics.clients, "subscriptions": account.confirmed()},
         scrape=Scrape(metrics=metrics, gauges=gauges, version=version).text,
+        diagnose=diagnosis.report,
         version=version,
     )

@@ -13,9 +13,11 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ctrader_twisted.accounts.diagnosis import account_links
 from ctrader_twisted.accounts.feed import Feed, Wanted
 from ctrader_twisted.accounts.watch import Watch, WatchPolicy
 from ctrader_twisted.market.demand import Consumer, Demand, Group
+from ctrader_twisted.market.links import Link
 from ctrader_twisted.market.model import AccountState, FeedNews, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.upstream.session import Session
@@ -133,6 +135,16 @@ class Account:
         """How long it took in this life until all that was wanted was confirmed; None: not yet."""
         subscriptions = self._feed.subscriptions
         return None if subscriptions is None else subscriptions.restored_s
+
+    def consumers(self, name: str) -> list[Consumer]:
+        """Everybody who wants this symbol, in any case."""
+        return self._demand.consumers(name.upper())
+
+    def links(self, name: str, now_ms: int) -> list[Link]:
+        """The account's part of the chain of a symbol, from the account to its last tick."""
+        is_wanted = name.upper() in self._wanted()
+        now = self._clock.seconds()
+        return account_links(self._feed, name, is_wanted=is_wanted, now=now, now_ms=now_ms)
 
     def stop(self) -> None:
         """The daemon ends: no timer of ours may outlive it, though clients may leave later."""

@@ -53,6 +53,8 @@ class Feed:
     """Prices of one account (implements SessionListener)."""
 
     log = Logger()
+    # (code, reason, when) of what keeps the account shut; it stays during new attempts.
+    trouble: tuple[str, str, float] | None = None
 
     def __init__(
         self,
@@ -78,20 +80,18 @@ class Feed:
         )
         self.state = AccountState(Phase.DISCONNECTED)
         self.subscriptions: Subscriptions | None = None
-        self._account_id = account_id
         self._clock = clock
         self._metrics = metrics
         self._wanted = wanted
         self._announce = announce
         self._tick = tick
         self._withdraw = withdraw
-        self._run_id = run_id
+        self._run_id, self._lives = run_id, 0
         self._batch = batch
-        self._lives = 0
         self._ticks = Ticks()
-        self._catalogue: Catalogue | None = None
+        self.catalogue: Catalogue | None = None
         self._left_over: set[int] = set()
-        self._listed_at = 0.0
+        self._listed_at, self.changed_at = 0.0, clock.seconds()
         self._relist: IDelayedCall | None = None
         self.watch = make_watch and make_watch(
             expected=self._expected, last_tick_ms=self._last_tick_ms, name_of=self._name_of
@@ -123,9 +123,10 @@ class Feed:
         )
         self.log.info(
             "account {account_id} is ready: {count} symbols",
-            account_id=self._account_id,
+            account_id=self.session.account_id,
             count=len(catalogue.names),
         )
+        self.changed_at, self.trouble = self._clock.seconds(), None
         self._announce(self.state)
         self._withdraw_unknown()
         self.subscriptions.pursue()
@@ -134,12 +135,12 @@ class Feed:
 
     def lost(self, code: str, reason: str) -> None:
         """What the venue confirmed is gone; what is wanted stays."""
-        self.end()
+        self._trouble(code, reason)
         self._become(Phase.DISCONNECTED, code=code, reason=reason)
 
     def refused(self, code: str, reason: str) -> None:
         """The venue will not have us."""
-        self.end()
+        self._trouble(code, reason)
         self.log.error("the venue refuses: {reason}", reason=reason, code=code)
         self._become(Phase.ERROR, code=code, reason=reason)
 
@@ -154,8 +155,10 @@ class Feed:
     def spot(self, update: SpotUpdate) -> None:
         """A price: the hot path. Plain calls from here to the socket."""
         self._metrics.ticks_in += 1
-        subscriptions = self.subscriptions
-        if subscriptions is None or not subscriptions.is_expected(update.symbol_id):
+        subscriptions, symbol_id = self.subscriptions, update.symbol_id
+        if subscriptions is None:
+            return
+        if symbol_id not in subscriptions.confirmed and not subscriptions.is_expected(symbol_id):
             # A late event after an unsubscription, or of a symbol that we never asked for.
             return
         tick = self._ticks.update(update)
@@ -182,9 +185,9 @@ class Feed:
 
     def resolve(self, name: str) -> Wanted:
         """What a name means now. Before the catalogue is known every name may mean something."""
-        if self._catalogue is None:
+        if self.catalogue is None:
             return Wanted(name, pending=True)
-        symbol = self._catalogue.by_name(name)
+        symbol = self.catalogue.by_name(name)
         if symbol is None:
             # Perhaps it is new: the list that follows then goes to everybody.
             self._relist_soon()
@@ -225,7 +228,7 @@ class Feed:
 
     def _described(self, details: Sequence[SymbolDetails]) -> None:
         for known in details:
-            symbol = self._catalogue.by_id(known.symbol_id) if self._catalogue else None
+            symbol = self.catalogue.by_id(known.symbol_id) if self.catalogue else None
             if symbol is not None:
                 self._ticks.know(symbol, known)
                 if self.watch is not None:
@@ -241,7 +244,7 @@ class Feed:
             self._ticks.forget_prices(symbol_id)
 
     def _refused(self, symbol_id: int, error: VenueRefusal) -> None:
-        symbol = self._catalogue.by_id(symbol_id) if self._catalogue else None
+        symbol = self.catalogue.by_id(symbol_id) if self.catalogue else None
         if error.code in {"SYMBOL_NOT_FOUND", "UNKNOWN_SYMBOL"}:
             self._relist_soon()
         if symbol is not None:
@@ -261,11 +264,11 @@ class Feed:
 
     def _name_of(self, symbol_id: int) -> str:
         """The name of a symbol."""
-        symbol = self._catalogue.by_id(symbol_id) if self._catalogue else None
+        symbol = self.catalogue.by_id(symbol_id) if self.catalogue else None
         return str(symbol_id) if symbol is None else symbol.name
 
     def _take(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+        self.catalogue = catalogue
         self._listed_at = self._clock.seconds()
         if catalogue.shadowed:
             self.log.warn(
@@ -283,7 +286,7 @@ class Feed:
         self.session.list_again()
 
     def _symbol(self, name: str) -> Symbol | None:
-        return None if self._catalogue is None else self._catalogue.by_name(name)
+        return None if self.catalogue is None else self.catalogue.by_name(name)
 
     def _wanted_ids(self) -> set[int]:
         symbols = map(self._symbol, self._wanted())
@@ -299,3 +302,8 @@ class Feed:
         before = self.state
         self.state = replace(AccountState(phase, epoch=before.epoch, symbols=before.symbols), **why)
         self._announce(self.state)
+
+    def _trouble(self, code: str, reason: str) -> None:
+        self.end()
+        since = self._clock.seconds() if self.trouble is None else self.trouble[2]
+        self.trouble = (code, reason, since)

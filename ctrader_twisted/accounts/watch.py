@@ -70,6 +70,10 @@ class Watch:
         """The trading hours of a symbol; around the clock while nothing is known of them."""
         return self._hours.get(symbol_id, ALWAYS_OPEN)
 
+    def known_hours(self, symbol_id: int) -> Hours | None:
+        """The trading hours of a symbol, if the venue has told them."""
+        return self._hours.get(symbol_id)
+
     def know(self, symbol_id: int, hours: Hours) -> None:
         """The venue told the trading hours of a symbol."""
         if hours not in self._shared:

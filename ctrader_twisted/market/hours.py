@@ -70,6 +70,15 @@ class Hours:
         ends = [_end_of(holiday, time_s) for holiday in self.holidays]
         return max([time_s - open_for_s, *(end for end in ends if end is not None)])
 
+    def opens_at(self, time_s: float, within_s: float) -> float | None:
+        """The minute at which it opens next, looked for within that time; None when it does not."""
+        step_s, start = 300, time_s // 60 * 60
+        for number in range(1, int(within_s // step_s)):
+            if self.is_open(start + number * step_s):
+                minutes = (start + number * step_s - back * 60 for back in range(4, -1, -1))
+                return next(minute for minute in minutes if self.is_open(minute))
+        return None
+
     def _open_for_s(self, time_s: float) -> float | None:
         """How long the weekly session of that time is on; None when there is none."""
         if not self.sessions:

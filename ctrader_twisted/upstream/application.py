@@ -67,12 +67,15 @@ class Application:
         self._metrics = metrics
         self._link: OpenApiProtocol | None = None
         self._requests: Requests | None = None
+        # In the current attempt, or the last one.
+        self.was_accepted = False
         # Executions carry the ids of whichever program caused them; ours must not be another's.
         self._run = secrets.token_hex(4)
         self._names = count(1)
 
     def connecting(self) -> None:
         """An attempt begins."""
+        self.was_accepted = False
         for session in self._sessions.values():
             session.connecting()
 
@@ -100,6 +103,7 @@ class Application:
             if not (isinstance(error, VenueRefusal) and remedy_for(error) is Remedy.SUCCEED):
                 link.drop(error)
                 return
+        self.was_accepted = True
         openings = [session.open(requests) for session in self._sessions.values()]
         await gatherResults([Deferred.fromCoroutine(opening) for opening in openings])
         if not link.lost:

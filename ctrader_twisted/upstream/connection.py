@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import advised_s, wait_s
+from ctrader_twisted.upstream.progress import Progress
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.tls import (
     InThread,
@@ -106,6 +107,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         self._deadline: IDelayedCall | None = None
         self._stable: IDelayedCall | None = None
         self._stage = "TCP"
+        self.progress = Progress(now_ms)
         self._late: TimeoutError | None = None
         self._stopping: list[Deferred[None]] = []
 
@@ -116,6 +118,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         self.connector = connector
         self._stage = "TCP"
         self._late = None
+        self.progress.begin()
         seconds = self._policy.connect_timeout_s
         self._deadline = self._clock.callLater(seconds, self._too_late, connector)
         self._listener.connecting()
@@ -123,6 +126,7 @@ class OpenApiFactory(ReconnectingClientFactory):
     def buildProtocol(self, addr: IAddress | None) -> OpenApiProtocol:
         """A protocol for the new socket, on which TLS still has to be agreed."""
         self._stage = "TLS"
+        self.progress.reach("socket")
         self.link = OpenApiProtocol(
             clock=self._clock,
             listener=self,
@@ -151,6 +155,7 @@ class OpenApiFactory(ReconnectingClientFactory):
     def opened(self, link: OpenApiProtocol) -> None:
         """TLS is up."""
         self._stage = "authentication"
+        self.progress.reach("tls")
         self._listener.opened(link)
 
     def received(self, envelope: Envelope, received_ms: int) -> None:
@@ -159,6 +164,7 @@ class OpenApiFactory(ReconnectingClientFactory):
 
     def settled(self) -> None:
         """The bring-up is through; a spell of stability from now on resets the back-off."""
+        self.progress.reach("application")
         self._cancel_timers()
         self._stable = self._clock.callLater(self._policy.stable_after_s, self._is_stable)
 
@@ -194,6 +200,7 @@ class OpenApiFactory(ReconnectingClientFactory):
             self.log.failure("the end of a connection could not be told", failure)
 
         def explained(reason: str) -> None:
+            self.progress.fail(cause, reason)
             # Whatever becomes of the news, the next attempt follows.
             maybeDeferred(self._listener.lost, cause, reason).addErrback(untold)
             self._go_on(cause, reason)
@@ -251,6 +258,10 @@ class OpenApiFactory(ReconnectingClientFactory):
             if timer is not None and timer.active():
                 timer.cancel()
         self._deadline = self._stable = None
+
+    def is_resting(self) -> bool:
+        """Has the next attempt its time, and is that still to come?"""
+        return self._callID is not None
 
     def stop(self) -> Deferred[None]:
         """No further attempts; fires when no connection is left."""

@@ -126,3 +126,35 @@ def why_not_trusted(host: str, port: int, ca_pem: bytes | None, timeout_s: float
         return f"the certificate was refused: {error.verify_message}"
     except OSError as error:
         return f"the certificate was refused, and a second look failed: {error}"
+
+
+# OpenSSL's numbers: what is wrong with a certificate, and what to do about it.
+_CERTIFICATE_WORDS: dict[int, tuple[str, str]] = {
+    9: ("is not valid yet", "Check the time of this machine."),
+    10: ("has expired", "Check the time of this machine; else the venue has to renew it."),
+    18: (
+        "was signed by itself",
+        "If this is your own venue, name its certificate in CTRADER_CA_FILE.",
+    ),
+    19: (
+        "comes from an authority that is not trusted here",
+        "Name that authority in CTRADER_CA_FILE, "
+        "if you trust it; a proxy in between that looks into TLS does this, too.",
+    ),
+    20: (
+        "comes from an authority that is not trusted here",
+        "Name that authority in CTRADER_CA_FILE, "
+        "if you trust it; a proxy in between that looks into TLS does this, too.",
+    ),
+    62: ("is for another host name", "Check CTRADER_OPENAPI_HOST."),
+    64: ("is for another address", "Check CTRADER_OPENAPI_HOST; a name usually works."),
+}
+
+
+def certificate_words(error: ssl.SSLCertVerificationError, host: str) -> tuple[str, str]:
+    """Why the certificate of ``host`` is refused, in plain words; and what to do."""
+    known = _CERTIFICATE_WORDS.get(error.verify_code)
+    if known is None:
+        return f"the certificate of {host} is refused: {error.verify_message}", "Ask the venue."
+    words, advice = known
+    return f"the certificate of {host} {words} ({error.verify_message})", advice

@@ -84,6 +84,8 @@ class Audience:
         # Ticks go straight through: a step in between would be taken for every one of them.
         self.deliver: Callable[[Tick, Collection[Group]], None] = fanout.deliver
         self.limits = limits
+        # What is broken on the way to the venue: asked at every status (see `Diagnosis`).
+        self.trouble: Callable[[], contract.Link | msgspec.UnsetType] = lambda: UNSET
         self._clock = clock
         self._now_ms = now_ms
         self._metrics = metrics
@@ -212,6 +214,7 @@ class Audience:
             limits=self.limits,
             message=message or UNSET,
             source=source or UNSET,
+            trouble=self.trouble(),
             attempt=UNSET if state.attempt is None else state.attempt,
             delay_ms=UNSET if state.delay_ms is None else state.delay_ms,
             code=state.code or UNSET,

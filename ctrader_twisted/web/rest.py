@@ -38,15 +38,17 @@ class Rest:
         details: Callable[[], dict[str, Any]],
         scrape: Callable[[], bytes],
         version: str,
+        diagnose: Callable[[str], contract.Diagnosis] | None = None,
     ) -> None:
         """``state`` is asked at every request; ``details`` are numbers worth seeing; ``scrape``
-        gives Prometheus's text.
+        gives Prometheus's text; ``diagnose`` tells why there are no ticks of a symbol.
         """
         self._state = state
         self._environment = environment
         self._details = details
         self._scrape = scrape
         self._version = version
+        self._diagnose = diagnose
 
     def resource(self) -> IResource:
         """The resource to put into the tree."""
@@ -61,6 +63,7 @@ class Rest:
             b'WebSocket  /ws       ticks: send {"type":"subscribe","symbols":["EURUSD"]}\n'
             b"GET        /healthz  is the process alive\n"
             b"GET        /readyz   is it connected to the venue, and if not, why\n"
+            b"GET        /ctrader/diagnose?symbol=EURUSD  why do I get no ticks\n"
             b"GET        /asyncapi.json  every message of the WebSocket\n"
             b"A browser gets a page with live prices here.\n"
         )
@@ -87,6 +90,17 @@ class Rest:
                 details=self._details(),
             ),
         )
+
+    @app.route("/ctrader/diagnose", methods=["GET"])
+    def diagnose(self, request: IRequest) -> bytes:
+        """Why there are no ticks of ``?symbol=``: every link from the process to the client."""
+        given = cast(Any, request).args.get(b"symbol", [])
+        name = given[0].decode("utf-8", "replace").strip() if len(given) == 1 else ""
+        if not name or len(name) > 256 or not name.isprintable():
+            raise Refused(422, "give one symbol, as /ctrader/diagnose?symbol=EURUSD")
+        if self._diagnose is None:
+            raise Refused(404, "this daemon cannot tell")
+        return _json(request, self._diagnose(name))
 
     @app.route("/metrics", methods=["GET"])
     def metrics(self, request: IRequest) -> bytes:

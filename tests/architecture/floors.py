@@ -21,6 +21,8 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (6, "entrance", "*"),
     (6, "chores", "*"),
     (6, "insight", "*"),
+    (6, "diagnosis", "*"),
+    (6, "doctor", "*"),
     (
         5,
         "web",

@@ -1,0 +1,177 @@
+"""`ctrader-stream doctor`: why do I get no ticks?
+
+A running daemon is asked, since it knows. Without one, what it would need is tried from here:
+configuration, name, socket, TLS, credentials, symbol.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from ctrader_twisted import contract
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.market.links import Holds, Link
+from ctrader_twisted.settings import Settings, load
+from ctrader_twisted.upstream.knock import Door, knock
+from ctrader_twisted.upstream.tls import read_authorities
+
+TIMEOUT_S = 10.0
+MARKS = {"ok": "ok", "no": "NO", "unknown": " ?"}
+EXIT_BROKEN = 1
+
+
+def run(
+    symbol: str, *, url: str, is_asked_for: bool, key: str, as_json: bool, out: TextIO, err: TextIO
+) -> int:
+    """Ask the daemon at ``url`` ("": not known), or look ourselves; 0 when no link is broken.
+
+    ``is_asked_for``: that daemon and no other is meant.
+    """
+    report = ask(url, symbol, key) if url else None
+    if report is None and is_asked_for:
+        raise ConfigurationError(
+            f"no daemon answers at {url}: is it running, and is that its port?"
+        )
+    if report is None:
+        where = f"No daemon answers at {url}" if url else "The address of the daemon is not clear"
+        err.write(f"{where}, so this is tried from here.\n\n")
+        err.flush()
+        report = summary(symbol, list(examine(symbol)))
+    if as_json:
+        out.write(msgspec.json.encode(report).decode() + "\n")
+    else:
+        out.write("\n".join(lines(report, round(time.time() * 1000))) + "\n")
+    return 0 if report.first_broken is None else EXIT_BROKEN
+
+
+# -- a daemon that runs ---------------------------------------------------------------------------
+
+
+def ask(url: str, symbol: str, key: str) -> contract.Diagnosis | None:
+    """What the daemon says; None when nobody listens. ConfigurationError when it will not say."""
+    parts = urlsplit(url)
+    kinds: dict[str, Callable[..., Any]] = {
+        "http": http.client.HTTPConnection,
+        "https": http.client.HTTPSConnection,
+    }
+    if parts.scheme not in kinds or not parts.hostname:
+        raise ConfigurationError("--url must be like http://127.0.0.1:8080.")
+    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        connection.request("GET", f"/ctrader/diagnose?symbol={quote(symbol)}", headers=headers)
+        answer = connection.getresponse()
+        status, body = answer.status, answer.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    if status in {401, 403}:
+        raise ConfigurationError(f"the daemon at {url} wants a key: give it with --key-file.")
+    try:
+        return msgspec.json.decode(body, type=contract.Diagnosis)
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"what answers at {url} is no ctrader-stream: {error}") from error
+
+
+# -- without a daemon -----------------------------------------------------------------------------
+
+
+def examine(symbol: str) -> Iterator[Link]:
+    """Everything that the daemon would need, up to the first thing that is missing."""
+    process = Link("process", Holds.NO, cause="no daemon runs here", advice="Start the daemon.")
+    try:
+        settings = load(options={}, environ=os.environ, **_files())
+        door = door_of(settings)
+    except ConfigurationError as error:
+        yield Link("configuration", Holds.NO, cause=str(error), advice="Correct it as it says.")
+        return
+    environment = settings.venue.environment
+    yield Link("configuration", Holds.OK, cause=f"environment {environment}")
+    if settings.venue.embedded:
+        yield process
+        return
+    broken = False
+    for link in knock(door, symbol):
+        broken = broken or link.holds is Holds.NO
+        yield link
+    if not broken:
+        yield process
+
+
+def door_of(settings: Settings) -> Door:
+    """Where the configuration says that the venue is, and who we are there."""
+    venue = settings.venue
+    return Door(
+        host=venue.host,
+        port=venue.port,
+        ca_pem=read_authorities(venue.ca_file) if venue.ca_file else None,
+        client_id=venue.client_id,
+        client_secret=venue.client_secret.reveal(),
+        access_token=venue.access_token.reveal(),
+        account_id=venue.account_id,
+        timeout_s=TIMEOUT_S,
+    )
+
+
+def _files() -> dict[str, Path | None]:
+    found = {"tap_conf": Path("tap.conf"), "dotenv": Path(".env")}
+    return {name: path if path.exists() else None for name, path in found.items()}
+
+
+def summary(symbol: str, links: Sequence[Link]) -> contract.Diagnosis:
+    """Our own findings in the shape of the daemon's."""
+    broken = next((link for link in links if link.holds is Holds.NO), None)
+    return contract.Diagnosis(
+        symbol=symbol,
+        ok=broken is None,
+        first_broken=None if broken is None else broken.name,
+        cause="" if broken is None else broken.cause,
+        advice="" if broken is None else broken.advice,
+        links=[
+            contract.Link(
+                name=link.name,
+                holds=link.holds.value,
+                cause=link.cause,
+                advice=link.advice,
+                code=link.code,
+            )
+            for link in links
+        ],
+    )
+
+
+# -- for people -----------------------------------------------------------------------------------
+
+
+def lines(report: contract.Diagnosis, now_ms: int) -> Iterator[str]:
+    """One line a link, and what to do about the first broken one."""
+    for link in report.links:
+        since = "" if link.since is None else f"since {_ago(link.since, now_ms)}"
+        said = "; ".join(filter(None, (link.cause, since)))
+        yield f"  {MARKS[link.holds]}  {link.name:<14}{said}".rstrip()
+    yield ""
+    if report.first_broken is None:
+        yield "Every link holds." if report.ok else "No link is broken; some are not known yet."
+        return
+    yield f"The first broken link is {report.first_broken}: {report.cause}"
+    yield f"What to do: {report.advice}"
+
+
+def _ago(since_ms: int, now_ms: int) -> str:
+    moment = datetime.fromtimestamp(since_ms / 1000, UTC)
+    seconds = max(0, (now_ms - since_ms) // 1000)
+    if seconds < 120:
+        return f"{moment:%H:%M:%S} UTC ({seconds} s)"
+    if seconds < 7200:
+        return f"{moment:%H:%M:%S} UTC ({seconds // 60} min)"
+    return f"{moment:%Y-%m-%d %H:%M} UTC ({seconds // 3600} h)"

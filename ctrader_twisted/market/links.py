@@ -1,0 +1,49 @@
+"""The chain that a price walks along, link by link: which one is broken, why, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Holds(Enum):
+    """Whether a link holds."""
+
+    OK = "ok"
+    NO = "no"
+    UNKNOWN = "unknown"
+
+
+#: The names of all links, in order.
+CHAIN = (
+    "process",
+    "socket",
+    "tls",
+    "application",
+    "account",
+    "symbol",
+    "market",
+    "subscription",
+    "tick",
+    "outbox",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One link. ``since_ms`` (ms since the epoch) where it is known; ``cause`` says what is so,
+    ``code`` is the venue's word for it, ``advice`` what a person can do about a broken one.
+    """
+
+    name: str
+    holds: Holds
+    since_ms: int | None = None
+    cause: str = ""
+    advice: str = ""
+    code: str | None = None
+
+
+def first_broken(links: Sequence[Link]) -> Link | None:
+    """The first link that does not hold; what comes after it cannot hold either."""
+    return next((link for link in links if link.holds is Holds.NO), None)

@@ -1,0 +1,188 @@
+"""One knock at the venue's door, for the doctor: name, socket, TLS, application, account, symbol.
+
+Blocking, with the standard library's TLS, whose errors say what is wrong with a certificate. Used
+by the command line only, and only while no daemon runs.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from itertools import count
+
+from google.protobuf.message import Message
+
+from ctrader_twisted.errors import ProtocolError, VenueRefusal
+from ctrader_twisted.market.links import Holds, Link
+from ctrader_twisted.market.symbols import Catalogue
+from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.refusals import Remedy, advice_for, remedy_for
+from ctrader_twisted.upstream import translate
+from ctrader_twisted.upstream.tls import certificate_words
+from ctrader_twisted.wire.codec import decode, encode
+
+CAP_BYTES = 1 << 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """Where to knock, and as whom. ``ca_pem``: the authorities to trust (None: the system's)."""
+
+    host: str
+    port: int
+    ca_pem: bytes | None
+    client_id: str
+    client_secret: str
+    access_token: str
+    account_id: int
+    timeout_s: float
+
+
+class _Shut(Exception):
+    """A link that does not hold; those after it are not tried."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__(link.cause)
+        self.link = link
+
+
+def knock(door: Door, symbol: str) -> Iterator[Link]:
+    """Each link as it is found, up to the first that does not hold."""
+    with ExitStack() as stack:
+        try:
+            addresses = _resolve(door)
+            yield Link("dns", Holds.OK, cause=", ".join(addresses))
+            plain = stack.enter_context(_connect(door))
+            yield Link("socket", Holds.OK, cause=f"port {door.port} answers")
+            secure = stack.enter_context(_secure(door, plain))
+            yield Link("tls", Holds.OK, cause=f"{secure.version()}, valid until {_until(secure)}")
+            talk = _Talk(secure, door.timeout_s)
+            yield from _introduce(talk, door)
+            yield _listed(talk, door, symbol)
+        except _Shut as shut:
+            yield shut.link
+
+
+def _resolve(door: Door) -> list[str]:
+    try:
+        found = socket.getaddrinfo(door.host, door.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise _no(
+            "dns",
+            f"{door.host} cannot be resolved: {error.strerror or error}",
+            "Check CTRADER_OPENAPI_HOST for typing errors, and the name server of this machine.",
+        ) from error
+    return list(dict.fromkeys(str(address[4][0]) for address in found))
+
+
+def _connect(door: Door) -> socket.socket:
+    try:
+        return socket.create_connection((door.host, door.port), timeout=door.timeout_s)
+    except OSError as error:
+        raise _no(
+            "socket",
+            f"{door.host}:{door.port}: {error.strerror or error}",
+            "Check CTRADER_OPENAPI_PORT (usually 5035), and that a firewall lets us out to it.",
+        ) from error
+
+
+def _secure(door: Door, plain: socket.socket) -> ssl.SSLSocket:
+    context = ssl.create_default_context(
+        cadata=None if door.ca_pem is None else door.ca_pem.decode("ascii", "ignore")
+    )
+    try:
+        return context.wrap_socket(plain, server_hostname=door.host)
+    except ssl.SSLCertVerificationError as error:
+        cause, advice = certificate_words(error, door.host)
+        raise _no("tls", cause, advice) from error
+    except OSError as error:
+        advice = "Something answers that does not speak TLS; is this the venue's port?"
+        raise _no("tls", f"no TLS there: {error.strerror or error}", advice) from error
+
+
+def _until(secure: ssl.SSLSocket) -> str:
+    certificate = secure.getpeercert() or {}
+    return str(certificate.get("notAfter", "an unknown day"))
+
+
+class _Talk:
+    """Question and answer on one TLS connection."""
+
+    def __init__(self, secure: ssl.SSLSocket, timeout_s: float) -> None:
+        self._secure = secure
+        self._timeout_s = timeout_s
+        self._numbers = count(1)
+
+    def ask(self, link: str, request: Message) -> Message:
+        """The answer; _Shut, naming the link, when it is a refusal, or none comes."""
+        message_id = f"doctor-{next(self._numbers)}"
+        body = encode(request, message_id)
+        ends = time.monotonic() + self._timeout_s
+        try:
+            self._secure.sendall(len(body).to_bytes(4, "big") + body)
+            while True:
+                envelope = decode(self._frame(ends))
+                if envelope.client_message_id == message_id and envelope.message is not None:
+                    break
+        except (OSError, ProtocolError) as error:
+            name = type(request).__name__
+            advice = "Try again; if it stays so, ask the broker."
+            raise _no(link, f"{name} was not answered: {error}", advice) from error
+        refused = translate.refusal(envelope.message)
+        if refused is not None and remedy_for(refused) is not Remedy.SUCCEED:
+            raise _refused(link, refused)
+        return envelope.message
+
+    def _frame(self, ends: float) -> bytes:
+        size = int.from_bytes(self._exactly(4, ends), "big")
+        if size > CAP_BYTES:
+            raise ProtocolError(f"a frame of {size} bytes is announced")
+        return self._exactly(size, ends)
+
+    def _exactly(self, size: int, ends: float) -> bytes:
+        parts = b""
+        while len(parts) < size:
+            self._secure.settimeout(max(0.01, ends - time.monotonic()))
+            part = self._secure.recv(size - len(parts))
+            if not part:
+                raise ProtocolError("the venue closed the connection")
+            parts += part
+        return parts
+
+
+def _introduce(talk: _Talk, door: Door) -> Iterator[Link]:
+    talk.ask("application", translate.application_auth(door.client_id, door.client_secret))
+    yield Link("application", Holds.OK, cause="client id and secret are accepted")
+    talk.ask("account", translate.account_auth(door.account_id, door.access_token))
+    yield Link("account", Holds.OK, cause=f"account {door.account_id} is open to us")
+
+
+def _listed(talk: _Talk, door: Door, name: str) -> Link:
+    answer = talk.ask("symbol", translate.symbols_list(door.account_id))
+    with suppress(_Shut):
+        talk.ask("account", translate.account_logout(door.account_id))
+    if not isinstance(answer, api_pb2.ProtoOASymbolsListRes):
+        raise _no("symbol", f"the list of symbols is a {type(answer).__name__}", "Try again.")
+    catalogue = Catalogue(translate.symbols(answer))
+    symbol = catalogue.by_name(name)
+    if symbol is None:
+        cause = f"the account has no symbol called {name!r}; it has {len(catalogue.names)} others"
+        advice = "Brokers spell names in their own ways; `ctrader-stream tail` shows what there is."
+        return Link("symbol", Holds.NO, cause=cause, advice=advice)
+    if not symbol.enabled:
+        advice = "Ask the broker to enable it for this account."
+        return Link("symbol", Holds.NO, cause=f"{symbol.name} is not enabled", advice=advice)
+    return Link("symbol", Holds.OK, cause=symbol.description)
+
+
+def _no(link: str, cause: str, advice: str) -> _Shut:
+    return _Shut(Link(link, Holds.NO, cause=cause, advice=advice))
+
+
+def _refused(link: str, refusal: VenueRefusal) -> _Shut:
+    advice = advice_for(refusal.code)
+    return _Shut(Link(link, Holds.NO, cause=str(refusal), advice=advice, code=refusal.code))
