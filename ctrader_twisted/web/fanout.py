@@ -65,6 +65,7 @@ class Fanout:
         self._timer: IDelayedCall | None = None
         self._flushed_at = 0.0
         self._newest: dict[str, tuple[int, Tick, bytes]] = {}
+        self._snapshots: dict[str, tuple[Tick, bytes]] = {}
         self._life = 0
         self._began_at = 0.0
         self._last_seen: tuple[Group | None, int, Seen] = (None, -1, NOTHING_SEEN)
@@ -85,8 +86,12 @@ class Fanout:
             self._began_at = self._metrics.received_at
 
     def snapshot(self, tick: Tick) -> bytes:
-        """The frame of a cached tick."""
-        return self._writer.snapshot(tick)
+        """The frame of a cached tick, written once however many ask for it."""
+        key = tick.symbol.key
+        known = self._snapshots.get(key)
+        if known is None or known[0] is not tick:
+            known = self._snapshots[key] = (tick, self._writer.snapshot(tick))
+        return known[1]
 
     def flush(self) -> None:
         """Everything of this turn leaves now."""
@@ -181,6 +186,7 @@ class Fanout:
         """An outage: what was the newest is not any more."""
         self._life += 1
         self._newest.clear()
+        self._snapshots.clear()
 
     def _delay(self) -> float:
         if not self._window_s:

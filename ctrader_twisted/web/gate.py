@@ -33,6 +33,7 @@ from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.web.outbox import Outbox
+from ctrader_twisted.web.timers import Timers
 
 
 class GatedFactory(Protocol):
@@ -87,17 +88,6 @@ class GatedProtocol(WebSocketServerProtocol):
     def leave(self) -> None:
         """Out of every list; nothing but a close frame goes out from now on."""
         self.outbox.shut()
-
-
-class Timers:
-    """What Autobahn wants of a timer, on a clock that was handed in."""
-
-    def __init__(self, clock: IReactorTime) -> None:
-        self._clock = clock
-
-    def call_later(self, delay_s: float, call: Callable[..., object], *args: Any) -> IDelayedCall:
-        """As `callLater`."""
-        return self._clock.callLater(delay_s, call, *args)
 
 
 def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> type[GatedProtocol]:

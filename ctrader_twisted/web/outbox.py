@@ -50,10 +50,30 @@ _NOTSENT_BYTES = 16_384
 class Outbox:
     """A Consumer of the account's demand, and the producer of one client's transport."""
 
-    # What the group had been offered when we were last in step with it, and what was missed in
-    # groups before it.
-    _in_step = 0
-    _missed = 0
+    # There is one for every client, and most of them wait for nothing most of the time.
+    __slots__ = (
+        "_arming",
+        "_fanout",
+        "_group",
+        "_in_step",
+        "_is_behind_http",
+        "_is_direct",
+        "_is_full",
+        "_joined",
+        "_limit",
+        "_missed",
+        "_parked_at",
+        "_progress",
+        "_queue",
+        "_queued",
+        "_seen",
+        "_send",
+        "_shut",
+        "_stalled_since",
+        "_too_slow",
+        "_transport",
+        "sent_at",
+    )
 
     def __init__(
         self,
@@ -68,9 +88,13 @@ class Outbox:
         self._fanout = fanout
         self._limit = limit_bytes
         self._too_slow = too_slow
-        self._queue: deque[bytes] = deque()
+        self._queue: deque[bytes] | None = None
         self._queued = 0
         self._group: Group | None = None
+        # What the group had been offered when we were last in step with it, and what was missed
+        # in groups before it.
+        self._in_step = 0
+        self._missed = 0
         self._parked_at: int | None = None
         self._joined: dict[str, int] = {}
         self._seen = NOTHING_SEEN
@@ -109,6 +133,8 @@ class Outbox:
             # Nothing but the close frame comes after `shut`; it goes behind what Twisted holds.
             self._transport.write(some)
         elif self._parked_at is not None:
+            if self._queue is None:
+                self._queue = deque()
             self._queue.append(some)
             self._queued += len(some)
             if self._queued > self._limit:
@@ -222,7 +248,7 @@ class Outbox:
         if self._shut:
             return
         self._shut = True
-        self._queue.clear()
+        self._queue = None
         self._queued = 0
         if self._group is not None:
             self._fall_behind(self._group)
