@@ -54,12 +54,13 @@ class Ticks:
         quote = self._quotes.get(spot.symbol_id)
         if quote is None:
             quote = self._quotes[spot.symbol_id] = _Quote()
-        if spot.bid:
-            quote.bid = spot.bid
-        if spot.ask:
-            quote.ask = spot.ask
-        quote.received_ms = spot.received_ms
-        quote.time_ms = spot.timestamp_ms or spot.received_ms
+        bid, ask = spot.bid, spot.ask
+        if bid:
+            quote.bid = bid
+        if ask:
+            quote.ask = ask
+        quote.received_ms = received_ms = spot.received_ms
+        quote.time_ms = spot.timestamp_ms or received_ms
         return _complete(quote)
 
     def catch_up(self, symbol_id: int) -> Tick | None:

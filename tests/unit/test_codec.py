@@ -21,6 +21,7 @@ from ctrader_twisted.wire.codec import (
     decode_spot,
     encode,
     has_unknown_fields,
+    require,
 )
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parent / "wire.json").read_text())
@@ -242,7 +243,7 @@ class SpotTests(SynchronousTestCase):
         self.assertEqual(decode_spot(frame), decode(frame).message)
 
     def test_what_is_missing_is_named(self) -> None:
-        """Required fields of the event, and of a bar in it."""
+        """The required fields of a bar, at once; the ids, by whoever reads a 0."""
         whole = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2)
         whole.trendbar.add(low=1)
         for event, name in (
@@ -253,8 +254,10 @@ class SpotTests(SynchronousTestCase):
             payload = event.SerializePartialToString()
             frame = common_pb2.ProtoMessage(payloadType=2131, payload=payload).SerializeToString()
             with self.assertRaises(ProtocolError) as caught:
-                decode_spot(frame)
+                require(decode_spot(frame))
             self.assertIn(name, str(caught.exception))
+            with self.assertRaises(ProtocolError):
+                decode(frame)
 
     def test_garbage(self) -> None:
         """A frame that only begins like a spot."""

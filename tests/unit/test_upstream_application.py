@@ -74,6 +74,21 @@ class RoutingTest(SessionCase):
         self.assertEqual(self.news.calls, [("spot", (SpotUpdate(1, 7, 0, 0, 5),))])
         self.over()
 
+    def test_spot_without_an_id(self) -> None:
+        """A price of nobody, or of nothing, ends the connection; the reason names the field."""
+        for event, missing in (
+            (api_pb2.ProtoOASpotEvent(symbolId=1, bid=5), "ctidTraderAccountId"),
+            (api_pb2.ProtoOASpotEvent(ctidTraderAccountId=ACCOUNT, bid=5), "symbolId"),
+        ):
+            self.ready()
+            payload = event.SerializePartialToString()
+            envelope = common_pb2.ProtoMessage(payloadType=2131, payload=payload)
+            octets = envelope.SerializeToString()
+            self.wire.protocol.dataReceived(len(octets).to_bytes(4, "big") + octets)
+            self.assertTrue(self.wire.aborted)
+            self.clock.advance(0)
+            self.assertIn(missing, self.news.last("lost")[1])
+
     def test_spots_before_ready(self) -> None:
         """Until its account is ready a price is let go."""
         self.connect()

@@ -153,9 +153,9 @@ class BadFramesTest(ProtocolCase):
         self.refused(_raw(envelope), "cannot be read")
 
     def test_missing_required_field(self) -> None:
-        """A price without symbol is said aloud, never guessed."""
-        envelope = common_pb2.ProtoMessage(payloadType=2131, payload=b"")
-        self.refused(_raw(envelope), "without required fields: ctidTraderAccountId, symbolId")
+        """An answer without what it must have is said aloud, never guessed."""
+        envelope = common_pb2.ProtoMessage(payloadType=2103, payload=b"")
+        self.refused(_raw(envelope), "AuthRes arrived without required fields: ctidTraderAccountId")
 
     def test_oversize_announcement(self) -> None:
         """A frame above the limit is refused at its announcement, before it arrives."""
