@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +32,32 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     running = House(tmp_path_factory.mktemp("house"), rate=1000, symbols=3000)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def from_npm() -> Path:
+    """Where npm put what package.json names: a folder that git ignores."""
+    folder = Path(__file__).parent
+    npm = shutil.which("npm")
+    wanted = json.loads((folder / "package.json").read_text())["devDependencies"]
+    modules = folder / "node_modules"
+    if npm is not None and not all((modules / name).is_dir() for name in wanted):
+        subprocess.run(
+            [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"],
+            cwd=folder,
+            check=False,
+            timeout=180,
+        )
+    return modules
+
+
+@pytest.fixture(scope="session")
+def axe(from_npm: Path) -> str:
+    """The rules of accessibility, as a script."""
+    script = from_npm / "axe-core" / "axe.min.js"
+    if not script.exists():
+        pytest.skip("axe-core could not be had from npm: ACCESSIBILITY WAS NOT CHECKED")
+    return script.read_text("utf-8")
 
 
 @pytest.fixture

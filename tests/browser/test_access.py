@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,31 +10,12 @@ import pytest
 from tests.browser.house import House
 from tests.browser.page import Page
 
-HERE = Path(__file__).parent
-AXE = HERE / "node_modules" / "axe-core" / "axe.min.js"
-
 _RUN_AXE = """
 const done = arguments[arguments.length - 1];
 axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa',
   'best-practice']}).then((found) => done(found.violations.map((v) =>
   `${v.id}: ${v.help}: ${v.nodes.slice(0, 4).map((n) => n.html + ' ' + n.failureSummary)}`)));
 """
-
-
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The rules as a script; from npm, into a folder that git ignores."""
-    npm = shutil.which("npm")
-    if not AXE.exists() and npm is not None:
-        subprocess.run(
-            [npm, "install", "--no-package-lock", "--no-audit", "--no-fund", "--silent"],
-            cwd=HERE,
-            check=False,
-            timeout=120,
-        )
-    if not AXE.exists():
-        pytest.skip("axe-core could not be had from npm: ACCESSIBILITY WAS NOT CHECKED")
-    return AXE.read_text("utf-8")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -76,6 +76,10 @@ export class CtraderStream {
     /** @type {Map<string, number>} */
     this.digits = new Map();
     this.fresh = true;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.telling = undefined;
+    /** @type {{id: number, at: number} | null} */
+    this.pinged = null;
   }
 
   /** Connect, and stay connected until `close()`. Calling it again does nothing. */
@@ -257,7 +261,7 @@ export class CtraderStream {
 
   /** @param {any} pong */
   hearPong(pong) {
-    if (this.pinged?.id !== pong.id) return;
+    if (this.pinged === null || this.pinged.id !== pong.id) return;
     this.clock.sample(this.pinged.at, this.parts.wall(), pong.timestamp);
     this.feel(this.fresh, '');
   }

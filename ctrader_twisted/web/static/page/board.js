@@ -195,6 +195,7 @@ export class Board {
     const now = performance.now();
     const rows = [...this.dirty];
     this.dirty.clear();
+    /** @type {number[]} */
     const received = [];
     for (const row of rows) {
       if (row.paint(now)) this.dirty.add(row);

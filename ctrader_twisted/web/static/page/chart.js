@@ -14,6 +14,10 @@ export class ChartView {
     /** @type {import('./quotes.js').Quote | null} */
     this.quote = null;
     this.drawnAt = 0;
+    this.digits = -1;
+    this.newest = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.later = undefined;
     this.job = () => this.paint();
     const press = choice(byId('periods'), Object.keys(PERIODS), (name) => {
       this.periodS = PERIODS[/** @type {keyof typeof PERIODS} */ (name)];
@@ -80,7 +84,7 @@ export class ChartView {
     }
     const candle = quote.candles.last(this.periodS);
     // What was missed while the page could not be seen is loaded as a whole.
-    if (candle && candle.time > (this.newest ?? 0) + this.periodS) this.series.setData(quote.candles.of(this.periodS));
+    if (candle && candle.time > this.newest + this.periodS) this.series.setData(quote.candles.of(this.periodS));
     else if (candle) this.series.update(candle);
     this.newest = candle?.time ?? 0;
     return undefined;

@@ -15,6 +15,8 @@ export class EventLog {
     this.before = '';
     this.lostAt = 0;
     this.wasLive = false;
+    this.isLoss = false;
+    this.addedAt = 0;
     stream.on('status', (status) => this.status(status));
     stream.on('error', ({ message, symbol, fatal }) => {
       if (!fatal) this.add('bad', symbol ? `${symbol}: ${message}` : message);
@@ -40,6 +42,8 @@ export class EventLog {
       this.lostAt = 0;
       this.wasLive = true;
     } else if (status.link === 'waiting' || status.status === 'reconnecting') {
+      // That it is lost was said a moment ago; now it is known what follows.
+      if (this.isLoss && performance.now() - this.addedAt < 1000) this.list.firstElementChild?.remove();
       const wait = status.retryAt === null ? '' : `, in ${duration(status.retryAt - performance.now())}`;
       this.add('bad', words.title, `attempt ${status.attempt}${wait}: ${status.reason}`);
     } else if (status.link === 'open' || status.link === 'stopped') this.add(words.mood, words.title, words.detail);
@@ -47,6 +51,8 @@ export class EventLog {
 
   /** @param {string} mood @param {string} title @param {string} [detail] */
   add(mood, title, detail = '') {
+    this.isLoss = this.stream.status.status === 'disconnected' && mood === 'bad';
+    this.addedAt = performance.now();
     const now = Date.now();
     const words = make('p', {}, title, ...(detail ? [make('span', { class: 'soft' }, ` ${detail}`)] : []));
     const time = make('time', { datetime: new Date(now).toISOString() }, timeOfDay(now));
