@@ -71,6 +71,7 @@ class TickStreamProtocol(GatedProtocol):
 
     def onOpen(self) -> None:
         """The handshake is through."""
+        self.forget_handshake()
         now = self.factory.clock.seconds()
         self._rate = Bucket(self.factory.messages_per_s, now, 2 * self.factory.messages_per_s)
         self._patience = Bucket(FORGIVEN_PER_S, now, FORGIVEN)
