@@ -22,6 +22,7 @@ from twisted.python.log import callWithContext
 
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.errors import ConfigurationError, CtraderError
+from ctrader_twisted.herald import Herald
 from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
@@ -103,6 +104,7 @@ class Daemon(MultiService):
         account: Account,
         audience: Audience,
         lobby: Lobby,
+        herald: Herald,
         door: Door,
         stop_timeout_s: float,
     ) -> None:
@@ -113,12 +115,13 @@ class Daemon(MultiService):
         self._application = application
         self.audience = audience
         self._lobby = lobby
+        self._herald = herald
         self._stop_timeout_s = stop_timeout_s
         self._has_ports = False
         self.connection = connection
         self.account = account
         self.door = door
-        for service in (venue, connection, door):
+        for service in (venue, connection, door, herald):
             if service is not None:
                 service.setServiceParent(cast(Any, self))
 
@@ -171,6 +174,7 @@ class Daemon(MultiService):
 
     async def _stop(self) -> None:
         ends = self._clock.seconds() + self._stop_timeout_s
+        self._herald.stopService()
         await self._step("stop listening", ends, self.door.stopService)
         await self._step("say goodbye to clients", ends, self._goodbye)
         await self._step("log out", ends, self._log_out)

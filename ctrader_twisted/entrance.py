@@ -22,8 +22,10 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from twisted.internet.endpoints import _SystemdParser
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.systemd import ListenFDs
 from twisted.web.server import Site
 
 from ctrader_twisted.errors import ConfigurationError
@@ -40,8 +42,8 @@ log = Logger()
 
 Loaded = TypeVar("Loaded")
 
-# The first descriptor that systemd hands over.
-FIRST_INHERITED = 3
+# Twisted has read, and then removed, what the environment says of inherited sockets.
+TWISTEDS = _SystemdParser._sddaemon
 SOON = timedelta(days=14)
 
 
@@ -50,12 +52,15 @@ def make_doors(
     *,
     clock: IReactorTime,
     metrics: Metrics,
-    environ: Mapping[str, str] = os.environ,
+    inherited: ListenFDs | None = None,
 ) -> Doors:
-    """The doors of the configuration; ConfigurationError when they would stand open."""
+    """The doors of the configuration; ConfigurationError when they would stand open.
+
+    ``inherited`` are the sockets that systemd handed over, by default those of this process.
+    """
     arguments = endpoint_arguments(web.listen)
     check_certificate(arguments, datetime.now(UTC))
-    is_local = is_local_endpoint(arguments, environ)
+    is_local = is_local_endpoint(arguments, inherited or TWISTEDS)
     keys = KeyRing(web.keys_file) if web.keys_file is not None else None
     why = reason_for_keys(web, is_local=is_local)
     if why and (keys is None or keys.is_empty()):
@@ -120,37 +125,38 @@ def endpoint_arguments(listen: str) -> dict[str, str]:
     return found
 
 
-def is_local_endpoint(arguments: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+def is_local_endpoint(arguments: Mapping[str, str], inherited: ListenFDs) -> bool:
     """True when nobody but this machine can reach what listens there."""
     kind = arguments["kind"]
     if kind == "unix":
         return True
     if kind == "systemd":
-        return visitors.is_loopback(_inherited_address(arguments, environ))
+        return visitors.is_loopback(_inherited_address(arguments, inherited))
     interface = arguments.get("interface", "")
     return interface == "localhost" or visitors.is_loopback(interface)
 
 
-def _inherited_address(arguments: Mapping[str, str], environ: Mapping[str, str]) -> str:
-    names = environ.get("LISTEN_FDNAMES", "").split(":")
-    wanted = arguments.get("name")
-    index = arguments.get("index") or (str(names.index(wanted)) if wanted in names else "")
-    count = environ.get("LISTEN_FDS", "0")
-    if not index.isdecimal() or not count.isdecimal() or int(index) >= int(count):
+def _inherited_address(arguments: Mapping[str, str], inherited: ListenFDs) -> str:
+    index = arguments.get("index", "")
+    descriptors = inherited.inheritedDescriptors()
+    descriptor = inherited.inheritedNamedDescriptors().get(arguments.get("name", ""))
+    if descriptor is None and index.isdecimal() and int(index) < len(descriptors):
+        descriptor = descriptors[int(index)]
+    if descriptor is None:
         raise ConfigurationError(
             "listen is a systemd endpoint, but systemd handed over no such socket: start the "
             "service by its socket unit, or listen on tcp."
         )
     try:
-        inherited = socket.socket(fileno=os.dup(FIRST_INHERITED + int(index)))
+        listener = socket.socket(fileno=os.dup(descriptor))
     except OSError as error:
         raise ConfigurationError(
             f"the socket that systemd handed over cannot be used ({error.strerror})."
         ) from None
-    with inherited:
-        if inherited.family == socket.AF_UNIX:
+    with listener:
+        if listener.family == socket.AF_UNIX:
             return visitors.UNIX
-        return str(inherited.getsockname()[0])
+        return str(listener.getsockname()[0])
 
 
 # -- TLS ---------------------------------------------------------------------------------------

@@ -25,10 +25,11 @@ from ctrader_twisted.accounts import Account, WatchPolicy
 from ctrader_twisted.daemon import Daemon, Door
 from ctrader_twisted.entrance import make_doors, make_front
 from ctrader_twisted.errors import ConfigurationError
-from ctrader_twisted.insight import make_rest
+from ctrader_twisted.insight import make_herald, make_rest
 from ctrader_twisted.logs import conceal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import Settings, VenueSettings, WebSettings, describe, load
+from ctrader_twisted.upkeep import listen_for_hangup, make_room
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
 from ctrader_twisted.upstream.tls import read_authorities
@@ -85,6 +86,8 @@ def makeService(options: Options) -> Daemon:
     reactor.callWhenRunning(calm_garbage_collector)
     settings = options.settings
     conceal(settings.venue.client_secret, settings.venue.access_token)
+    make_room(settings.web.clients)
+    listen_for_hangup(reactor)
     for note in (*settings.notes, venue_note(settings.venue)):
         log.info("{note}", note=note)
     try:
@@ -184,6 +187,7 @@ def compose(
         account=account,
         audience=audience,
         lobby=lobby,
+        herald=make_herald(venue, account, connection, metrics, reactor),
         door=Door(reactor=reactor, listen=web.listen, factory=site),
         stop_timeout_s=web.stop_timeout_s,
     )

@@ -21,6 +21,8 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (6, "entrance", "*"),
     (6, "chores", "*"),
     (6, "insight", "*"),
+    (0, "herald", ""),
+    (0, "upkeep", ""),
     (6, "diagnosis", "*"),
     (6, "doctor", "*"),
     (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
+from twisted.python.systemd import ListenFDs
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted import entrance
@@ -41,10 +41,10 @@ class EntranceCase(SynchronousTestCase):
         self.folder = Path(folder.name)
         self.key_file = self.folder / "keys.json"
 
-    def doors(self, environ: Mapping[str, str] | None = None, **settings: Any) -> Doors:
+    def doors(self, inherited: ListenFDs | None = None, **settings: Any) -> Doors:
         """The doors of these settings."""
         return entrance.make_doors(
-            WebSettings(**settings), clock=Clock(), metrics=Metrics(), environ=environ or {}
+            WebSettings(**settings), clock=Clock(), metrics=Metrics(), inherited=inherited
         )
 
     def refusal(self, call: Any, *arguments: Any, **named: Any) -> str:
@@ -129,11 +129,6 @@ class OpenDoorTest(EntranceCase):
 class InheritedTest(EntranceCase):
     """A socket that systemd has opened tells itself where it listens."""
 
-    def environ(self, sock: socket.socket) -> dict[str, str]:
-        """As systemd would say it, with this process's own descriptors."""
-        self.patch(entrance, "FIRST_INHERITED", sock.fileno())
-        return {"LISTEN_FDS": "1", "LISTEN_FDNAMES": "http"}
-
     def test_where(self) -> None:
         """Loopback and socket files are here; everything else is not."""
         for family, address, is_here in (
@@ -144,26 +139,27 @@ class InheritedTest(EntranceCase):
         ):
             with socket.socket(family) as sock:
                 sock.bind(address)
-                environ = self.environ(sock)
+                inherited = ListenFDs([sock.fileno()], ["http"])
                 for listen in ("systemd:domain=INET:index=0", "systemd:domain=INET:name=http"):
                     if is_here:
-                        self.assertTrue(self.doors(environ, listen=listen).policy.is_local)
+                        self.assertTrue(self.doors(inherited, listen=listen).policy.is_local)
                     else:
-                        said = self.refusal(self.doors, environ, listen=listen)
+                        said = self.refusal(self.doors, inherited, listen=listen)
                         self.assertIn("no API key", said)
 
     def test_none_there(self) -> None:
         """Started without its socket unit, or with fewer sockets: one sentence."""
-        for environ in ({}, {"LISTEN_FDS": "1"}, {"LISTEN_FDS": "x"}):
-            said = self.refusal(self.doors, environ, listen="systemd:domain=INET:index=1")
-            self.assertIn("socket unit", said)
+        for inherited in (None, ListenFDs([], []), ListenFDs([3], ["https"])):
+            for which in ("index=1", "name=http", "index=x"):
+                said = self.refusal(self.doors, inherited, listen=f"systemd:domain=INET:{which}")
+                self.assertIn("socket unit", said)
 
     def test_no_socket(self) -> None:
         """A descriptor that is no socket: one sentence."""
         descriptor = os.open(os.devnull, os.O_RDONLY)
         self.addCleanup(os.close, descriptor)
-        self.patch(entrance, "FIRST_INHERITED", descriptor)
-        said = self.refusal(self.doors, {"LISTEN_FDS": "1"}, listen="systemd:index=0")
+        inherited = ListenFDs([descriptor], [""])
+        said = self.refusal(self.doors, inherited, listen="systemd:index=0")
         self.assertIn("cannot be used", said)
 
 
