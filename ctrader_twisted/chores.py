@@ -1,4 +1,4 @@
-"""What an operator types between starts: `ctrader-stream keys`.
+"""What an operator types between starts: `ctrader-stream keys`, `check-config` and `status`.
 
 Subcommands for `cli`. They print their result on standard output, and what goes wrong is a
 ConfigurationError, which `cli` says in one sentence.
@@ -7,12 +7,16 @@ ConfigurationError, which `cli` says in one sentence.
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ctrader_twisted.errors import ConfigurationError
 
@@ -117,16 +121,158 @@ def key_file(given: Path | None) -> Path:
         return given.absolute()
     from ctrader_twisted.settings import load_web
 
-    tap_conf, dotenv = Path("tap.conf"), Path(".env")
-    web = load_web(
-        options={},
-        environ=os.environ,
-        tap_conf=tap_conf if tap_conf.exists() else None,
-        dotenv=dotenv if dotenv.exists() else None,
-    )
+    web = load_web(**_sources(None, None))
     if web.keys_file is None:
         raise ConfigurationError(
             "no key file is configured: set keys_file in tap.conf, or "
             "CTRADER_STREAM_WEB_KEYS_FILE, or name one with --file."
         )
     return web.keys_file
+
+
+# -- check-config ---------------------------------------------------------------------------------
+
+
+def add_check_config(subcommands: Subcommands) -> None:
+    """`ctrader-stream check-config`."""
+    parser = subcommands.add_parser(
+        "check-config",
+        help="print the effective settings and where each comes from",
+        description=(
+            "Read tap.conf, .env and the environment as the daemon would, and print each setting, "
+            "its value and its source, with tabs between; secrets are masked. Key file and "
+            "certificates are looked at too."
+        ),
+        epilog="Exit status: 0 when the daemon could start with it, 1 with the first mistake.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of tap.conf")
+    parser.add_argument("--env-file", type=Path, metavar="FILE", help="instead of .env")
+    parser.set_defaults(run=run_check_config)
+
+
+def run_check_config(arguments: argparse.Namespace) -> int:
+    """Print the settings; ConfigurationError for what would end the start."""
+    from twisted.internet.task import Clock
+
+    from ctrader_twisted.entrance import make_doors
+    from ctrader_twisted.metrics import Metrics
+    from ctrader_twisted.settings import explain, load
+    from ctrader_twisted.upstream.tls import read_authorities
+
+    sources = _sources(arguments.config, arguments.env_file)
+    lines = explain(**sources)
+    settings = load(**sources)
+    for title, value, where in lines:
+        sys.stdout.write(f"{title}\t{value}\t{where}\n")
+    for note in settings.notes:
+        sys.stderr.write(f"note: {note}\n")
+    if settings.venue.ca_file is not None:
+        read_authorities(settings.venue.ca_file)
+    if not settings.web.listen.startswith("systemd:"):
+        # Only systemd can tell where its socket listens.
+        make_doors(settings.web, clock=Clock(), metrics=Metrics())
+    return 0
+
+
+def _sources(tap_conf: Path | None, dotenv: Path | None) -> Any:
+    """Where settings come from, for whoever stands in this folder."""
+    usual_conf, usual_dotenv = Path("tap.conf"), Path(".env")
+    return {
+        "options": {},
+        "environ": os.environ,
+        "tap_conf": tap_conf or (usual_conf if usual_conf.exists() else None),
+        "dotenv": dotenv or (usual_dotenv if usual_dotenv.exists() else None),
+    }
+
+
+# -- status ---------------------------------------------------------------------------------------
+
+# What is shown: label, series, unit.
+SHOWN = (
+    ("clients", "clients", ""),
+    ("clients whose socket is full", "clients_parked", ""),
+    ("symbols subscribed", "subscriptions", ""),
+    ("ticks received", "ticks_received_total", ""),
+    ("ticks written", "ticks_written_total", ""),
+    ("ticks conflated", "ticks_conflated_total", ""),
+    ("ticks dropped", "ticks_dropped_total", ""),
+    ("connections lost", "connections_lost_total", ""),
+    ("attempts since it was stable", "reconnect_attempts", ""),
+    ("requests pending", "venue_requests_pending", ""),
+    ("bytes waiting for clients", "outbox_bytes", ""),
+)
+
+
+def add_status(subcommands: Subcommands) -> None:
+    """`ctrader-stream status`."""
+    parser = subcommands.add_parser(
+        "status",
+        help="how is the running daemon?",
+        description="What /readyz and /metrics of a running daemon say, readable.",
+        epilog="Exit status: 0 when it is ready, 1 when it is not, or does not answer.",
+    )
+    parser.add_argument(
+        "--url", metavar="HTTP_URL", help="the daemon, as http://127.0.0.1:8080 (by default ours)"
+    )
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="a file with an API key, if one is needed"
+    )
+    parser.set_defaults(run=run_status)
+
+
+def run_status(arguments: argparse.Namespace) -> int:
+    """Ask, and print."""
+    from ctrader_twisted.cli import default_url
+
+    url = arguments.url or default_url(os.environ, Path()).replace("ws", "http", 1)
+    url = url.removesuffix("/ws").rstrip("/")
+    headers = {}
+    if arguments.key_file is not None:
+        try:
+            headers["Authorization"] = f"Bearer {arguments.key_file.read_text().strip()}"
+        except OSError as error:
+            raise ConfigurationError(f"the key file cannot be read: {error.strerror}.") from None
+    ready = json.loads(_get(f"{url}/readyz", headers))
+    say = sys.stdout.write
+    say(f"{url}: {ready['env']}, {ready['status']}\n")
+    for reason in ready.get("reasons", []):
+        say(f"  {reason}\n")
+    sums = _sums(_get(f"{url}/metrics", headers))
+    for label, series, unit in SHOWN:
+        say(f"  {label:30} {sums.get(series, 0):g}{unit}\n")
+    return 0 if ready["ready"] else 1
+
+
+def _get(url: str, headers: dict[str, str]) -> str:
+    """The text of an answer, also of one that says 503; ConfigurationError without one."""
+    if not url.startswith(("http://", "https://")):
+        raise ConfigurationError(f"{url} is no address: begin it with http:// or https://.")
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read().decode())
+    except urllib.error.HTTPError as error:
+        text = error.read().decode("utf-8", "replace")
+        if error.code == 503 and "problem" not in error.headers.get("Content-Type", ""):
+            return text
+        raise ConfigurationError(f"{url} answers {error.code}: {_detail(text)}.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ConfigurationError(f"{url} does not answer ({reason}): is the daemon up?") from None
+
+
+def _detail(text: str) -> str:
+    try:
+        return str(json.loads(text)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return "no problem that we know"
+
+
+def _sums(text: str) -> dict[str, float]:
+    """Each series of ours, summed over its labels."""
+    sums: dict[str, float] = {}
+    for line in text.splitlines():
+        match = re.fullmatch(r"ctrader_stream_(\w+)(?:\{.*\})? (\S+)", line)
+        if match is not None:
+            sums[match[1]] = sums.get(match[1], 0.0) + float(match[2])
+    return sums

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
-from ctrader_twisted.chores import add_keys
+from ctrader_twisted.chores import add_check_config, add_keys, add_status
 from ctrader_twisted.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -262,7 +262,13 @@ def websocket_url(text: str) -> str:
     return text
 
 
-COMMANDS: tuple[Callable[[Subcommands], None], ...] = (add_tail, add_doctor, add_keys)
+COMMANDS: tuple[Callable[[Subcommands], None], ...] = (
+    add_tail,
+    add_doctor,
+    add_keys,
+    add_check_config,
+    add_status,
+)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ __all__ = [
     "VenueSettings",
     "WebSettings",
     "describe",
+    "explain",
     "load",
     "load_web",
 ]
@@ -161,6 +162,30 @@ def load_web(
     given, _ = gather(options=options, environ=environ, tap_conf=tap_conf, dotenv=dotenv)
     web = {key.name: _value(key, given.get(key)) for key in KEYS if key.section == "web"}
     return _build(WebSettings, _complete_web(web))
+
+
+def explain(
+    *,
+    options: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    tap_conf: Path | None,
+    dotenv: Path | None,
+) -> list[tuple[str, str, str]]:
+    """Title, value and source of every setting, as `load` takes them; secrets are masked.
+
+    ConfigurationError where `load` would raise one.
+    """
+    settings = load(options=options, environ=environ, tap_conf=tap_conf, dotenv=dotenv)
+    given, _ = gather(options=options, environ=environ, tap_conf=tap_conf, dotenv=dotenv)
+    found = []
+    for key in KEYS:
+        where = given[key].where if key in given else "default"
+        value = getattr(getattr(settings, key.section), key.name, None)
+        if value is None:
+            value = given[key].text.strip() if key in given and not key.secret else key.default
+        text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        found.append((key.title, text, where))
+    return found
 
 
 def _complete_web(web: dict[str, Any]) -> dict[str, Any]:

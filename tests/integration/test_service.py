@@ -12,6 +12,7 @@ from tests.bounded import bounded
 from tests.integration.harness import get, until
 from tests.integration.twistd import TWISTD, started
 
+COMMAND = TWISTD.with_name("ctrader-stream")
 OPTIONS = ("--port", "0", "--ws-port", "0")
 
 
@@ -111,5 +112,21 @@ async def test_inherited_socket(tmp_path: Path) -> None:
         await process.says("is ready", 20)
         status, answer = await get(int(match[1]), "/healthz")
         assert (status, answer) == (200, {"status": "ok"})
+        process.signal("TERM")
+        await process.end(15)
+
+
+@bounded(60)
+async def test_status(tmp_path: Path) -> None:
+    """`ctrader-stream status` says what /readyz and /metrics say; 0 when ready."""
+    async with started(tmp_path, *OPTIONS) as process:
+        match = await process.says(r"http://127\.0\.0\.1:(\d+)/")
+        await process.says("is ready", 20)
+        url = f"http://127.0.0.1:{match[1]}"
+        async with started(tmp_path, "--url", url, command=(COMMAND, "status")) as asking:
+            await asking.end(15)
+        assert asking.status == 0, asking.told()
+        assert asking.out.startswith(f"{url}: simulator, connected\n")
+        assert "symbols subscribed             0\n" in asking.out
         process.signal("TERM")
         await process.end(15)

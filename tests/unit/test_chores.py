@@ -1,9 +1,10 @@
-"""What an operator types: keys."""
+"""What an operator types: keys, check-config, status."""
 
 from __future__ import annotations
 
 import io
 import os
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.cli import main
 from ctrader_twisted.logs import Secret
+from ctrader_twisted.settings import describe
 from ctrader_twisted.web.keys import KeyRing
 
 
@@ -92,3 +94,55 @@ class KeysTest(ChoreCase):
         status, _, err = self.run_command("keys", "revoke", "b", "--file", "k.json")
         self.assertEqual(status, 1)
         self.assertTrue(err.startswith("ctrader-stream: there is no key 'b'"))
+
+
+class CheckConfigTest(ChoreCase):
+    """`ctrader-stream check-config`."""
+
+    def test_value_and_source(self) -> None:
+        """Every key with its value and where that comes from; secrets are stars."""
+        Path("tap.conf").write_text("[web]\nclients = 77\n")
+        Path(".env").write_text("CTRADER_CLIENT_SECRET=s3cr3t-4711\nCTRADER_ENV=simulator\n")
+        Path(".env").chmod(0o600)
+        status, out, err = self.run_command("check-config")
+        self.assertEqual(status, 0, err)
+        rows = {line.split("\t")[0]: line.split("\t")[1:] for line in out.splitlines()}
+        self.assertEqual(set(rows), {key.title for key in describe()})
+        self.assertEqual(rows["[web] clients"], ["77", "[web] clients in tap.conf"])
+        self.assertEqual(rows["[web] ping_s"], ["20.0", "default"])
+        self.assertEqual(rows["[web] listen"][0], "tcp:port=8080:interface=127.0.0.1")
+        self.assertEqual(rows["[venue] client_secret"][0], "********")
+        self.assertNotIn("s3cr3t", out + err)
+
+    def test_first_mistake(self) -> None:
+        """What would end the start ends this, with the same sentence and status 1."""
+        for conf, words in (
+            ("[web]\nclients = many\n", "[web] clients in tap.conf is 'many'"),
+            ("[web]\nlisten = tcp:8080\n", "there is no API key"),
+            ("[web]\nkeys_file = none.json\n", "cannot be read"),
+            ("[web]\nlisten = ssl:8443:privateKey=no.pem\n", "no.pem cannot be used"),
+        ):
+            Path("tap.conf").write_text(conf)
+            status, _, err = self.run_command("check-config")
+            self.assertEqual(status, 1)
+            self.assertIn(words, err)
+            self.assertEqual(err.count("ctrader-stream: "), 1)
+
+
+class StatusTest(ChoreCase):
+    """`ctrader-stream status`, without a daemon (with one: tests/integration/test_service.py)."""
+
+    def test_nobody_there(self) -> None:
+        """Nobody listens: one sentence and status 1."""
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+            status, out, err = self.run_command("status", "--url", url)
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("is the daemon up?", err)
+
+    def test_no_address(self) -> None:
+        """Files are no daemon."""
+        status, _, err = self.run_command("status", "--url", "file:///etc/passwd")
+        self.assertEqual(status, 1)
+        self.assertIn("http://", err)
