@@ -22,6 +22,7 @@ class Process:
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         self.said = ""
+        self._over = False
         self._news = threading.Condition()
         environment = {name: text for name, text in os.environ.items() if not _OURS.match(name)}
         self._process = subprocess.Popen(
@@ -41,11 +42,16 @@ class Process:
             with self._news:
                 self.said += line
                 self._news.notify_all()
+        with self._news:
+            self._over = True
+            self._news.notify_all()
 
     def says(self, pattern: str) -> re.Match[str]:
         """The first match in what it prints, now or later."""
         with self._news:
-            self._news.wait_for(lambda: re.search(pattern, self.said), STARTS_WITHIN_S)
+            self._news.wait_for(
+                lambda: self._over or re.search(pattern, self.said), STARTS_WITHIN_S
+            )
         found = re.search(pattern, self.said)
         assert found, f"{pattern!r} was not printed; this was: {self.said[-2000:]}"
         return found
@@ -87,7 +93,11 @@ class House:
         )
         self._venue_port = self.venue.says(r"venue listens on .*port=(\d+)")[1]
         self._control_port = int(self.venue.says(r"control port is .*port=(\d+)")[1])
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.venue.stop()
+            raise
 
     @property
     def address(self) -> str:
@@ -106,7 +116,11 @@ class House:
             "--backoff-initial-s=2",
             "--symbols-per-client=1000",
         )
-        self.daemon.says("is ready: ")
+        try:
+            self.daemon.says("is ready: ")
+        except BaseException:
+            self.daemon.stop()
+            raise
 
     def restart(self) -> None:
         """End the daemon, and start another at the same address."""
