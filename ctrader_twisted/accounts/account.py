@@ -120,7 +120,14 @@ class Account:
 
     def subscriptions(self, consumer: Consumer) -> list[str]:
         """The names that one consumer wants, in order of name."""
-        return sorted(map(self._feed.spelling, self._demand.wants_of(consumer)))
+        group = self._demand.group_of(consumer)
+        if group is None:
+            return []
+        # Those who want the same stand together, so the list is made once for all of them.
+        if group.listing is None or group.listing[0] is not self._feed.catalogue:
+            names = sorted(map(self._feed.spelling, group.keys))
+            group.listing = (self._feed.catalogue, names)
+        return group.listing[1]
 
     def last_tick(self, name: str) -> Tick | None:
         """The newest tick of this life of the session; None when there was none."""

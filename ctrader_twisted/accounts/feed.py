@@ -8,9 +8,10 @@ before an outage is never laid beside one from after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
+from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -35,8 +36,7 @@ RELIST_SOON_S = 1.0
 RELIST_PAUSE_S = 60.0
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, gc=False):
     """What became of one name in a request to subscribe.
 
     ``name`` is the catalogue's spelling where the symbol is known. ``code`` and ``message`` are
@@ -198,8 +198,10 @@ class Feed:
             )
         if self.subscriptions is None:
             return Wanted(symbol.name, pending=True)
+        if symbol.symbol_id in self.subscriptions.confirmed:
+            return Wanted(symbol.name)
         self.subscriptions.forgive(symbol.symbol_id)
-        return Wanted(symbol.name, pending=symbol.symbol_id not in self.subscriptions.confirmed)
+        return Wanted(symbol.name, pending=True)
 
     def spelling(self, name: str) -> str:
         """The catalogue's spelling of a name; the name itself when it is not known."""
@@ -208,7 +210,7 @@ class Feed:
 
     def last_tick(self, name: str) -> Tick | None:
         """The newest tick of this life of the session."""
-        symbol = self._symbol(name)
+        symbol = None if self.catalogue is None else self.catalogue.by_name(name)
         return None if symbol is None else self._ticks.last(symbol.symbol_id)
 
     def end(self) -> None:

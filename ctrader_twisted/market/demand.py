@@ -27,9 +27,10 @@ class Group:
     ``pending`` collects the frames of one reactor turn; ``ready`` maps the consumers whose way
     out is free to the callable that takes bytes and says how many it took; ``offered`` counts the
     ticks that went to the group, whoever was ready. All three belong to whoever delivers.
+    ``listing`` keeps its keys as names, beside the catalogue that they were spelled by.
     """
 
-    __slots__ = ("keys", "members", "offered", "pending", "ready", "sent_at")
+    __slots__ = ("keys", "listing", "members", "offered", "pending", "ready", "sent_at")
 
     def __init__(self, keys: frozenset[str]) -> None:
         self.keys = keys
@@ -38,6 +39,7 @@ class Group:
         self.ready: dict[Any, Callable[[bytes], int]] = {}
         self.sent_at = 0.0
         self.offered = 0
+        self.listing: tuple[object, list[str]] | None = None
 
 
 class Demand:
@@ -62,6 +64,10 @@ class Demand:
     def leave(self, consumer: Consumer, now: float) -> None:
         """The consumer is gone, and its wants with it. Leaving twice does nothing."""
         self._move(consumer, frozenset(), now)
+
+    def group_of(self, consumer: Consumer) -> Group | None:
+        """Where one consumer stands; None when it wants nothing."""
+        return self._group_of.get(consumer)
 
     def wants_of(self, consumer: Consumer) -> frozenset[str]:
         """The keys that one consumer wants."""

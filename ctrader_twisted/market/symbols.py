@@ -29,7 +29,8 @@ class Catalogue:
 
     def by_name(self, name: str) -> Symbol | None:
         """The symbol called ``name`` in any case; None when there is none."""
-        return self._by_key.get(name.upper())
+        # Most names come as the keys are: in upper case.
+        return self._by_key.get(name) or self._by_key.get(name.upper())
 
     def by_id(self, symbol_id: int) -> Symbol | None:
         """The symbol with this id; None when there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -13,6 +13,7 @@ from ctrader_twisted.errors import ClientRequestError
 
 _header = msgspec.json.Decoder(contract.Header)
 _tag = msgspec.json.Decoder(contract.Tag)
+_decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
@@ -39,7 +40,11 @@ def read_id(payload: bytes) -> contract.Id:
 def read(payload: bytes, kind: type[StructT]) -> StructT:
     """The request as its type; ClientRequestError when a field has the wrong type."""
     try:
-        return msgspec.json.decode(payload, type=kind)
+        decoder = _decoders.get(kind)
+        if decoder is None:
+            decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+        request: StructT = decoder.decode(payload)
+        return request
     except msgspec.ValidationError as error:
         raise ClientRequestError("BAD_REQUEST", str(error)) from error
 

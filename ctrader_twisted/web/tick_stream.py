@@ -201,9 +201,10 @@ class TickStreamProtocol(GatedProtocol):
 
     def _within_limit(self, names: list[str]) -> tuple[list[str], list[Wanted]]:
         account, limit = self.factory.account, self.factory.audience.limits.symbols
-        wants = {name.upper() for name in account.subscriptions(self.outbox)}
-        if len(wants) + len(names) <= limit:
+        had = account.subscriptions(self.outbox)
+        if len(had) + len(names) <= limit:
             return names, []
+        wants = {name.upper() for name in had}
         symbols = account.state.symbols
         known = None if symbols is None else {name.upper() for name in symbols}
         allowed, beyond = [], []

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -105,6 +106,7 @@ def _split(host: str) -> tuple[str, int | None]:
     return name, int(match["port"]) if match["port"] else None
 
 
+@lru_cache(maxsize=4096)
 def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         known = ipaddress.ip_address(text)
