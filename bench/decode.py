@@ -83,6 +83,10 @@ class Wire(StringTransport):
     def __init__(self) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", "127.0.0.1", 50_000))
 
+    def unregisterProducer(self) -> None:
+        """As a real transport: there may be none."""
+        self.producer = None
+
 
 class Daemon:
     """The whole daemon, in memory, with one client that wants everything."""
