@@ -24,7 +24,7 @@ PROTO_READY := $(PROTO_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-integration test-browser test-js check proto proto-check clean
+.PHONY: help demo test test-unit test-integration test-browser test-js test-operations check proto proto-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null || grep '## ' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,9 @@ test-browser: $(TEST_READY) ## the page in headless Chromium; skipped, loudly, w
 
 test-integration: $(TEST_READY) ## only the integration tests: real sockets on loopback
 	$(RUN) pytest tests/integration
+
+test-operations: $(TEST_READY) ## with nginx, systemd-analyze and promtool, which must be installed
+	$(RUN) pytest tests/operations
 
 check: $(DEV_READY) ## format, lint, types, architecture
 	$(BIN)/ruff format --check .

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Starts the daemon. Where strangers can reach it and nobody has made a key yet, the first one is
+# made here; it lies in a file that only the container's user can read.
+set -eu
+keys=${CTRADER_STREAM_WEB_KEYS_FILE:-}
+if [ -n "$keys" ] && [ ! -e "$keys" ]; then
+    first=$(dirname "$keys")/first.key
+    ctrader-stream keys add first --scope read --file "$keys" --to "$first"
+fi
+exec twistd --nodaemon --pidfile= --logger=ctrader_twisted.logs.json_stderr ctrader-stream "$@"

@@ -1,0 +1,1 @@
+"""Tests with programs from outside: nginx, systemd-analyze, promtool."""

@@ -1,0 +1,138 @@
+"""The container's files, as far as they can be read without an engine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from ctrader_twisted.settings import describe, load
+from ctrader_twisted.web.keys import read_keys
+
+DOCKER = Path(__file__).parents[2] / "contrib/docker"
+ROOT = DOCKER.parents[1]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile, one instruction after the other."""
+    text = re.sub(r"\\\n\s*", " ", (DOCKER / "Dockerfile").read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1].strip()) for line in lines]
+
+
+def environment() -> dict[str, str]:
+    """What ENV sets."""
+    words = [word for name, rest in instructions() if name == "ENV" for word in shlex.split(rest)]
+    return dict(word.split("=", 1) for word in words)
+
+
+class DockerfileTest(SynchronousTestCase):
+    """contrib/docker/Dockerfile."""
+
+    def test_every_instruction_is_known(self) -> None:
+        """Nothing but what Docker understands."""
+        known = "FROM WORKDIR COPY RUN ENV USER VOLUME EXPOSE STOPSIGNAL HEALTHCHECK ENTRYPOINT"
+        self.assertLessEqual({name for name, _ in instructions()}, set(known.split()))
+
+    def test_not_root(self) -> None:
+        """The last USER is a number, and not root's, so that Kubernetes can tell."""
+        users = [rest for name, rest in instructions() if name == "USER"]
+        self.assertTrue(users[-1].isdecimal())
+        self.assertNotEqual(users[-1], "0")
+
+    def test_base(self) -> None:
+        """A glibc base in both stages."""
+        bases = [rest.split()[0] for name, rest in instructions() if name == "FROM"]
+        self.assertTrue(all(re.fullmatch(r"python:3\.1[1-9]-slim", base) for base in bases), bases)
+
+    def test_what_is_copied_exists(self) -> None:
+        """Every file that is copied is in the repository and passes the ignore file."""
+        let_in = set((DOCKER / "Dockerfile.dockerignore").read_text().split())
+        for name, rest in instructions():
+            if name == "COPY" and not rest.startswith("--from"):
+                for word in rest.split()[:-1]:
+                    self.assertTrue((ROOT / word).exists(), word)
+                    self.assertIn(f"!{word.removeprefix('./')}", let_in)
+
+    def test_settings(self) -> None:
+        """The daemon understands the environment, listens for all, and wants a key."""
+        ours = {name: value for name, value in environment().items() if name.startswith("CTRADER")}
+        self.assertLessEqual(set(ours), {key.environment_name for key in describe()})
+        web = load(options={}, environ=ours, tap_conf=None, dotenv=None).web
+        self.assertEqual(web.listen, "tcp:port=8080")
+        self.assertEqual(str(web.keys_file), "/var/lib/ctrader-stream/keys.json")
+
+
+class ComposeTest(SynchronousTestCase):
+    """contrib/docker/compose.yaml."""
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """All services, with what they share merged in."""
+        services: dict[str, dict[str, Any]] = yaml.safe_load((DOCKER / "compose.yaml").read_text())[
+            "services"
+        ]
+        return services
+
+    def test_a_profile_each(self) -> None:
+        """simulator, demo and live, each only when asked for, with its own environment and data."""
+        for name, service in self.services().items():
+            self.assertEqual(service["profiles"], [name])
+            self.assertEqual(service["environment"]["CTRADER_ENV"], name)
+            self.assertEqual(service["volumes"], [f"{name}:/var/lib/ctrader-stream"])
+        self.assertEqual(set(self.services()), {"simulator", "demo", "live"})
+
+    def test_fenced(self) -> None:
+        """No rights, nothing to write to but its own volume, reachable from this machine only."""
+        for service in self.services().values():
+            self.assertTrue(service["read_only"])
+            self.assertEqual(service["cap_drop"], ["ALL"])
+            self.assertEqual(service["ports"], ["127.0.0.1:8080:8080"])
+
+    def test_no_credentials_inside(self) -> None:
+        """Credentials come from files beside it."""
+        self.assertNotRegex((DOCKER / "compose.yaml").read_text(), r"(?i)secret:|token:|password:")
+        for name in ("demo", "live"):
+            self.assertEqual(self.services()[name]["env_file"], [f"{name}.env"])
+
+
+class EntrypointTest(SynchronousTestCase):
+    """contrib/docker/entrypoint.sh, with a stand-in for twistd."""
+
+    def test_first_key(self) -> None:
+        """The first start makes a key in a file of its own, the second none; then comes twistd."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "twistd").write_text('#!/bin/sh\necho "twistd $*"\n')
+            (folder / "twistd").chmod(0o700)
+            (folder / "ctrader-stream").write_text(
+                f'#!/bin/sh\nexec {sys.executable} -m ctrader_twisted.cli "$@"\n'
+            )
+            (folder / "ctrader-stream").chmod(0o700)
+            keys = folder / "data" / "keys.json"
+            keys.parent.mkdir()
+            for _ in range(2):
+                said = subprocess.run(
+                    ["/bin/sh", str(DOCKER / "entrypoint.sh"), "--rate", "5"],
+                    env={
+                        **os.environ,
+                        "PATH": f"{folder}:{os.environ['PATH']}",
+                        "CTRADER_STREAM_WEB_KEYS_FILE": str(keys),
+                    },
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                    check=True,
+                )
+                self.assertTrue(said.stdout.endswith("ctrader-stream --rate 5\n"), said.stdout)
+                self.assertEqual([key.name for key in read_keys(keys)], ["first"])
+                text = (keys.parent / "first.key").read_text().strip()
+                self.assertNotIn(text, said.stdout + said.stderr)
+            self.assertEqual((keys.parent / "first.key").stat().st_mode & 0o777, 0o600)
