@@ -16,7 +16,7 @@ TRANSFERRED_BYTES = 110_000
 FIRST_TICK_MS = 3000
 #: The share of a processor that the main thread may use at 50 symbols, 1000 ticks a second. Without
 #: a GPU, as here, most of it is painting; our own script is a tenth of it.
-MAIN_THREAD_SHARE = 0.7
+MAIN_THREAD_SHARE = 0.8
 SCRIPT_SHARE = 0.15
 #: How much of the time may lie between frames more than this far apart.
 LATE_FRAME_MS = 100
