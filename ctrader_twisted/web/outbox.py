@@ -93,8 +93,7 @@ class Outbox:
         self._group: Group | None = None
         # What the group had been offered when we were last in step with it, and what was missed
         # in groups before it.
-        self._in_step = 0
-        self._missed = 0
+        self._in_step = self._missed = 0
         self._parked_at: int | None = None
         self._joined: dict[str, int] = {}
         self._seen = NOTHING_SEEN
