@@ -24,7 +24,7 @@ PROTO_READY := $(PROTO_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-integration test-browser test-js test-operations check proto proto-check clean
+.PHONY: help demo test test-unit test-integration faults test-browser test-js test-operations check proto proto-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null || grep '## ' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ test-integration: $(TEST_READY) ## only the integration tests: real sockets on l
 
 test-operations: $(TEST_READY) ## with nginx, systemd-analyze and promtool, which must be installed
 	$(RUN) pytest tests/operations
+
+faults: $(TEST_READY) ## run the fault matrix, and write docs/reliability.md from what was measured
+	$(RUN) tests.faults
 
 check: $(DEV_READY) ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
