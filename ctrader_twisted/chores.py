@@ -222,10 +222,7 @@ def add_status(subcommands: Subcommands) -> None:
 
 def run_status(arguments: argparse.Namespace) -> int:
     """Ask, and print."""
-    from ctrader_twisted.cli import default_url
-
-    url = arguments.url or default_url(os.environ, Path()).replace("ws", "http", 1)
-    url = url.removesuffix("/ws").rstrip("/")
+    url = (arguments.url or _our_url()).rstrip("/")
     headers = {}
     if arguments.key_file is not None:
         try:
@@ -241,6 +238,24 @@ def run_status(arguments: argparse.Namespace) -> int:
     for label, series, unit in SHOWN:
         say(f"  {label:30} {sums.get(series, 0):g}{unit}\n")
     return 0 if ready["ready"] else 1
+
+
+def _our_url() -> str:
+    """Where the daemon that is configured in this folder listens; ConfigurationError if unclear."""
+    from ctrader_twisted.entrance import endpoint_arguments
+    from ctrader_twisted.settings import load_web
+
+    listen = load_web(**_sources(None, None)).listen
+    known = endpoint_arguments(listen)
+    port = known.get("port", known.get("", "0"))
+    if known["kind"] not in {"tcp", "tcp6", "ssl"} or port == "0":
+        raise ConfigurationError(
+            f"the daemon listens on {listen}, which does not tell the address: give it with --url."
+        )
+    host = known.get("interface", "")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    scheme = "https" if known["kind"] == "ssl" else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _get(url: str, headers: dict[str, str]) -> str:

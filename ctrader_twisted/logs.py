@@ -110,6 +110,8 @@ _NAMED_VALUE = re.compile(
 )
 _BEARER = re.compile(r"\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*")
+# Our own API keys, wherever they turn up.
+_API_KEY = re.compile(r"\bcts_[A-Za-z0-9_-]{16,}")
 _URL_PASSWORD = re.compile(r"(://[^\s/:@\"']*:)[^\s/@\"']+(?=@)")
 
 _concealed: set[Secret] = set()
@@ -132,6 +134,7 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
     text = _NAMED_VALUE.sub(_masked_value, text)
     text = _URL_PASSWORD.sub(rf"\1{MASK}", text)
     text = _BEARER.sub(rf"\1{MASK}", text)
+    text = _API_KEY.sub(MASK, text)
     return _JWT.sub(MASK, text)
 
 

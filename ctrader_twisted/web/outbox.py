@@ -91,8 +91,7 @@ class Outbox:
         self._queue: deque[bytes] | None = None
         self._queued = 0
         self._group: Group | None = None
-        # What the group had been offered when we were last in step with it, and what was missed
-        # in groups before it.
+        # Ticks: offered to the group when we were last in step with it; missed in those before it.
         self._in_step = self._missed = 0
         self._parked_at: int | None = None
         self._joined: dict[str, int] = {}

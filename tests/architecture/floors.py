@@ -21,8 +21,6 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (6, "entrance", "*"),
     (6, "chores", "*"),
     (6, "insight", "*"),
-    (0, "herald", ""),
-    (0, "upkeep", ""),
     (6, "diagnosis", "*"),
     (6, "doctor", "*"),
     (
@@ -44,6 +42,8 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (0, "logs", ""),
     (0, "pb", ""),
     (0, "budget", ""),
+    (0, "herald", ""),
+    (0, "upkeep", ""),
     ("aside", "simulator", "wire pb errors"),
     ("aside", "client", "contract errors"),
 ]

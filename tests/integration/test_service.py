@@ -16,7 +16,7 @@ COMMAND = TWISTD.with_name("ctrader-stream")
 OPTIONS = ("--port", "0", "--ws-port", "0")
 
 
-class Manager:
+class Systemd:
     """systemd's end of the notify socket."""
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class Manager:
             except BlockingIOError:
                 return self.said
 
-    def __enter__(self) -> Manager:
+    def __enter__(self) -> Systemd:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,7 +45,7 @@ async def test_notify(tmp_path: Path) -> None:
     """READY once it listens, the session's state as status, WATCHDOG while it turns and not while
     it is stuck, STOPPING at the end.
     """
-    with Manager(tmp_path) as manager:
+    with Systemd(tmp_path) as manager:
         environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
         async with started(tmp_path, *OPTIONS, environment=environment) as process:
             await until(lambda: "READY=1" in manager.listen(), "ready", 20)

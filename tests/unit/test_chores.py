@@ -146,3 +146,16 @@ class StatusTest(ChoreCase):
         status, _, err = self.run_command("status", "--url", "file:///etc/passwd")
         self.assertEqual(status, 1)
         self.assertIn("http://", err)
+
+    def test_where_it_listens(self) -> None:
+        """Without --url it is where the daemon of this folder listens, or a sentence."""
+        for listen, url in (
+            ("tcp:1:interface=127.0.0.1", "http://127.0.0.1:1/"),
+            ("tcp:port=1", "http://127.0.0.1:1/"),
+            (r"tcp6:1:interface=\:\:1", "http://[::1]:1/"),
+            ("unix:here.sock", "give it with --url"),
+        ):
+            Path("tap.conf").write_text(f"[web]\nlisten = {listen}\n")
+            status, _, err = self.run_command("status")
+            self.assertEqual(status, 1)
+            self.assertIn(url, err)
