@@ -19,14 +19,16 @@ from uuid import UUID
 import msgspec
 from twisted.logger import (
     FilteringLogObserver,
+    ILogFilterPredicate,
     ILogObserver,
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
+    PredicateResult,
     eventAsText,
     formatEvent,
 )
-from zope.interface import implementer
+from zope.interface import implementer, provider
 
 MASK = "********"
 
@@ -246,7 +248,14 @@ class _Lines:
 
 def _from_info(observer: ILogObserver) -> ILogObserver:
     predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
-    return FilteringLogObserver(observer, [predicate])
+    return FilteringLogObserver(observer, [predicate, _says_something])
+
+
+@provider(ILogFilterPredicate)
+def _says_something(event: LogEvent) -> Any:
+    """Twisted writes an event without words where somebody took them away."""
+    is_empty = event.get("log_format") == "" and event.get("log_failure") is None
+    return PredicateResult.no if is_empty else PredicateResult.maybe
 
 
 # What old-style events and the logger itself put into an event; the message already tells it.

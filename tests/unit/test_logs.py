@@ -411,6 +411,19 @@ class ObserverTests(SynchronousTestCase):
         observer(event())
         self.assertIn("hello EURUSD", stream.getvalue())
 
+    def test_nothing_to_say(self) -> None:
+        """An event whose words somebody took away makes no line; one with a failure does."""
+        for name in ("json_stderr", "console_stderr"):
+            stream = io.StringIO()
+            self.patch(sys, "stderr", stream)
+            observer = getattr(logs, name)()
+            publisher = LogPublisher(observer)
+            empty = {"log_format": "", "log_level": LogLevel.info, "log_time": 1.0}
+            publisher(empty)
+            self.assertEqual(stream.getvalue(), "")
+            publisher({**empty, "log_failure": Failure(ValueError("told"))})
+            self.assertIn("told", stream.getvalue())
+
     def test_redacting(self) -> None:
         """Behind `redacting_observer` neither text nor traceback nor any object has the secret."""
         seen: list[LogEvent] = []
