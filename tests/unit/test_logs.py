@@ -418,7 +418,7 @@ class ObserverTests(SynchronousTestCase):
             self.patch(sys, "stderr", stream)
             observer = getattr(logs, name)()
             publisher = LogPublisher(observer)
-            empty = {"log_format": "", "log_level": LogLevel.info, "log_time": 1.0}
+            empty = {"log_format": "", "log_level": LogLevel.info, "log_namespace": "x"}
             publisher(empty)
             self.assertEqual(stream.getvalue(), "")
             publisher({**empty, "log_failure": Failure(ValueError("told"))})
