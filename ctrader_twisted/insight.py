@@ -8,8 +8,8 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from ctrader_twisted.accounts import Account
-from ctrader_twisted.herald import Herald
 from ctrader_twisted.diagnosis import Diagnosis
+from ctrader_twisted.herald import Herald
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import VenueSettings
 from ctrader_twisted.upstream.application import Application
