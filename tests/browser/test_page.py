@@ -203,3 +203,19 @@ def test_fits_every_screen(house: House, page: Page, width: int) -> None:
     page.open(f"{house.address}?symbols=EURUSD,BTCUSD,SYM0001")
     assert page.run("return document.documentElement.scrollWidth") <= width
     assert page.run("return document.getElementById('board-scroll').clientHeight") > 80
+
+
+def test_why_there_are_no_ticks(house: House, page: Page) -> None:
+    """A symbol falls silent: the page offers the daemon's own diagnosis, in words."""
+    page.open(f"{house.address}?symbols=EURUSD,SYM010")
+    page.prices_move()
+    try:
+        house.switch("quiet", symbols=["SYM010"])
+        page.until(lambda: page.text("tr[data-symbol=SYM010] .why") == "?", "the offer", 40)
+        page.run("document.querySelector('tr[data-symbol=SYM010] .why').click()")
+        page.until(lambda: len(page.text("#diagnosis-body")) > 60, "the diagnosis")
+        assert "SYM010" in page.text("#diagnosis-title")
+        page.one("#diagnosis-close").click()
+    finally:
+        house.switch("clear")
+    assert page.complaints() == []

@@ -2,6 +2,7 @@
 /** "Why do I get no ticks?": asks the daemon, where it can answer that. */
 
 import { byId, make, write } from './dom.js';
+import { timeOfDay } from './format.js';
 
 const ROUTE = '/ctrader/diagnose?symbol=';
 
@@ -41,12 +42,29 @@ export class Diagnosis {
   }
 }
 
-/** Whatever the answer is made of, as terms and texts. @param {any} answer @returns {Node[]} */
-function lines(answer, prefix = '') {
-  if (answer === null || typeof answer !== 'object')
-    return [make('dt', {}, prefix), make('dd', {}, String(answer))];
-  return Object.entries(answer).flatMap(([name, value]) => {
-    const words = name.replaceAll('_', ' ');
-    return lines(value, Array.isArray(answer) ? `${prefix} ${Number(name) + 1}` : [prefix, words].filter(Boolean).join(' · '));
-  });
+/**
+ * The way of a tick, link by link, the first broken one in words above.
+ * @param {any} answer @returns {Node[]}
+ */
+function lines(answer) {
+  if (!Array.isArray(answer?.links)) return [make('dt', {}, 'Answer'), make('dd', {}, JSON.stringify(answer))];
+  const verdict = answer.ok
+    ? 'Every link holds; perhaps nobody traded.'
+    : [answer.cause, answer.advice].filter(Boolean).join('. ') || `Broken at: ${answer.first_broken}`;
+  return [
+    make('dt', { class: 'verdict' }, answer.ok ? 'Nothing is broken' : 'Broken'),
+    make('dd', { class: 'verdict' }, verdict),
+    ...answer.links.flatMap(link),
+  ];
+}
+
+/** @param {any} one @returns {Node[]} */
+function link(one) {
+  const since = one.since ? `since ${timeOfDay(one.since)}` : '';
+  const words = [one.cause, one.advice, since].filter(Boolean).join(' · ');
+  const mood = { ok: 'ok', no: 'bad' }[/** @type {string} */ (one.holds)] ?? 'wait';
+  return [
+    make('dt', { 'data-mood': mood }, make('i', { 'aria-hidden': 'true' }), String(one.name)),
+    make('dd', {}, make('b', {}, String(one.holds)), words && ` ${words}`),
+  ];
 }
