@@ -94,6 +94,7 @@ class Audience:
         self._outbox_bytes = outbox_bytes
         self._outbox_age_s = outbox_age_s
         self._state = AccountState(Phase.DISCONNECTED)
+        self._announced_at = clock.seconds()
         # The sources whose prices are stale, by name: there may be more than one source.
         self._stale: dict[str, FeedNews] = {}
         # One outbox, one client: the consumer that an account knows is the outbox.
@@ -108,6 +109,7 @@ class Audience:
     def announce(self, state: AccountState) -> None:
         """A new status, for everybody; encoded and framed once."""
         self._state = state
+        self._announced_at = self._clock.seconds()
         if state.phase is not Phase.CONNECTED:
             self.fanout.forget()
         self._tell_where_we_are()
@@ -216,10 +218,15 @@ class Audience:
             source=source or UNSET,
             trouble=self.trouble(),
             attempt=UNSET if state.attempt is None else state.attempt,
-            delay_ms=UNSET if state.delay_ms is None else state.delay_ms,
+            delay_ms=self._delay_left() if state.delay_ms is not None else UNSET,
             code=state.code or UNSET,
             reason=state.reason or UNSET,
         )
+
+    def _delay_left(self) -> int:
+        """What is left of the delay, for whoever asks in its middle."""
+        waited_ms = round((self._clock.seconds() - self._announced_at) * 1000)
+        return max(0, (self._state.delay_ms or 0) - waited_ms)
 
     def _by_health(self) -> tuple[list[Client], list[Client]]:
         """The clients with the feature ``health``, and those without it."""

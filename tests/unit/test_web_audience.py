@@ -104,6 +104,18 @@ class Statuses(StreamCase):
             self.assertNotIn("attempt", one)
             self.assertNotIn("delayMs", one)
 
+    def test_asked_in_the_middle_of_the_wait(self) -> None:
+        """Who comes later is told what is left of the delay, so that every countdown is true."""
+        self.lose_venue("the line is cut")
+        self.account.session.retrying(3, 2.25, "the line is cut")
+        self.turn(0.75)
+        client = self.client()
+        client.say({"type": "connect"})
+        self.assertEqual(client.heard("status")[-1]["delayMs"], 1500)
+        self.turn(5)
+        client.say({"type": "connect"})
+        self.assertEqual(client.heard("status")[-1]["delayMs"], 0)
+
     def test_refused(self) -> None:
         """A refusal is `error`, with the venue's code and its words."""
         client = self.client()
