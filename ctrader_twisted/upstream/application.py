@@ -29,7 +29,7 @@ from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import Lane, Requests
 from ctrader_twisted.upstream.session import Session, run
-from ctrader_twisted.wire.codec import Envelope, has_unknown_fields
+from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,8 @@ class Application:
         session = self._sessions.get(event.ctidTraderAccountId)
         if session is not None:
             session.spot(event, received_ms)
+        else:
+            require(event)
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection is over: everything that waits on it ends now."""

@@ -12,20 +12,23 @@ from decimal import Decimal
 from google.protobuf.message import Message
 
 from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.logs import redact
 from ctrader_twisted.market.hours import DAY_S, Holiday, Hours
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Trader
 from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+from ctrader_twisted.wire.codec import require
 
 
 def refusal(message: Message) -> VenueRefusal | None:
     """The error that a message carries, whichever of the three carriers it is; else None.
 
-    ProtoErrorRes gives its maintenance end in ms, ProtoOAErrorRes in seconds.
+    ProtoErrorRes gives its maintenance end in ms, ProtoOAErrorRes in seconds. A description that
+    repeats a credential of ours is masked here, before it can go anywhere.
     """
     if isinstance(message, api_pb2.ProtoOAErrorRes):
         return VenueRefusal(
             message.errorCode,
-            message.description,
+            redact(message.description),
             retry_after_s=float(message.retryAfter) if message.HasField("retryAfter") else None,
             maintenance_end_s=(
                 float(message.maintenanceEndTimestamp)
@@ -37,7 +40,7 @@ def refusal(message: Message) -> VenueRefusal | None:
     if isinstance(message, common_pb2.ProtoErrorRes):
         return VenueRefusal(
             message.errorCode,
-            message.description,
+            redact(message.description),
             maintenance_end_s=(
                 message.maintenanceEndTimestamp / 1000
                 if message.HasField("maintenanceEndTimestamp")
@@ -46,14 +49,17 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, api_pb2.ProtoOAOrderErrorEvent):
         return VenueRefusal(
-            message.errorCode, message.description, account_id=message.ctidTraderAccountId
+            message.errorCode, redact(message.description), account_id=message.ctidTraderAccountId
         )
     return None
 
 
 def spot_update(event: api_pb2.ProtoOASpotEvent, received_ms: int) -> SpotUpdate:
     """ProtoOASpotEvent as a SpotUpdate; what is absent reads as 0: no price, no time."""
-    return SpotUpdate(event.symbolId, event.bid, event.ask, event.timestamp, received_ms)
+    symbol_id = event.symbolId
+    if not symbol_id:
+        require(event)
+    return SpotUpdate(symbol_id, event.bid, event.ask, event.timestamp, received_ms)
 
 
 def symbols(answer: api_pb2.ProtoOASymbolsListRes) -> list[Symbol]:
