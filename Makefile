@@ -10,6 +10,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PROTO_VENV ?= .venv-proto
+FUZZ_VENV ?= .venv-fuzz
+MINUTES ?= 1
+SEED ?=
 OUT ?= .
 
 BIN := $(VENV)/bin
@@ -21,10 +24,11 @@ PROTO_TOOLS := grpcio-tools==1.76.0 mypy-protobuf==5.1.0 "setuptools<81"
 TEST_READY := $(VENV)/.ready-to-test
 DEV_READY := $(VENV)/.ready-to-develop
 PROTO_READY := $(PROTO_VENV)/.ready-to-generate
+FUZZ_READY := $(FUZZ_VENV)/.ready-to-fuzz
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-integration faults test-browser test-js test-operations check proto proto-check clean
+.PHONY: help demo test test-unit test-integration faults soak fuzz test-browser test-js test-operations check proto proto-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null || grep '## ' $(firstword $(MAKEFILE_LIST))
@@ -61,6 +65,13 @@ test-operations: $(TEST_READY) ## with nginx, systemd-analyze and promtool, whic
 
 faults: $(TEST_READY) ## run the fault matrix, and write docs/reliability.md from what was measured
 	$(RUN) tests.faults
+
+soak: $(TEST_READY) ## the whole daemon through random faults: make soak MINUTES=10 SEED=1
+	$(RUN) tests.soak $(MINUTES) $(SEED)
+
+fuzz: $(FUZZ_READY) ## frames and client messages guided by coverage, a minute each; keeps tests/corpus
+	$(FUZZ_VENV)/bin/python -m tests.fuzz codec -max_total_time=60 -max_len=4096
+	$(FUZZ_VENV)/bin/python -m tests.fuzz requests -max_total_time=60 -max_len=4096
 
 check: $(DEV_READY) ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
@@ -109,6 +120,12 @@ $(TEST_READY): pyproject.toml constraints.txt
 
 $(DEV_READY): $(TEST_READY)
 	$(call install,$(VENV)) -c constraints.txt -e ".[dev]"
+	@touch $@
+
+# The fuzzer instruments all that it imports, and has no wheel for every platform.
+$(FUZZ_READY): pyproject.toml constraints.txt
+	$(call environment,$(FUZZ_VENV))
+	$(call install,$(FUZZ_VENV)) -c constraints.txt -e ".[test]" atheris
 	@touch $@
 
 # The generator needs an older protobuf than we run on, so it never shares our environment.

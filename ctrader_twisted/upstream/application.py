@@ -29,7 +29,7 @@ from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import Lane, Requests
 from ctrader_twisted.upstream.session import Session, run
-from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, require
+from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, require, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Application:
             # Whoever was refused: the venue forgot the application, or is about to close.
             self._drop(refused)
         if isinstance(message, api_pb2.ProtoOAClientDisconnectEvent):
-            self._disconnected(redact(message.reason))
+            self._disconnected(redact(text(message.reason)))
         elif isinstance(message, api_pb2.ProtoOAAccountsTokenInvalidatedEvent):
             self._token_invalidated(message)
         elif type(message).__name__.endswith("Event"):
@@ -183,7 +183,7 @@ class Application:
             session = self._sessions.get(account_id)
             if session is not None:
                 session.reopen(
-                    "TOKEN_INVALIDATED", redact(event.reason) or "the token was invalidated"
+                    "TOKEN_INVALIDATED", redact(text(event.reason)) or "the token was invalidated"
                 )
 
     def _unasked(self, message: Message, refused: VenueRefusal | None) -> None:

@@ -16,7 +16,7 @@ from ctrader_twisted.logs import redact
 from ctrader_twisted.market.hours import DAY_S, Holiday, Hours
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Trader
 from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
-from ctrader_twisted.wire.codec import require
+from ctrader_twisted.wire.codec import require, text
 
 
 def refusal(message: Message) -> VenueRefusal | None:
@@ -27,8 +27,8 @@ def refusal(message: Message) -> VenueRefusal | None:
     """
     if isinstance(message, api_pb2.ProtoOAErrorRes):
         return VenueRefusal(
-            message.errorCode,
-            redact(message.description),
+            text(message.errorCode),
+            redact(text(message.description)),
             retry_after_s=float(message.retryAfter) if message.HasField("retryAfter") else None,
             maintenance_end_s=(
                 float(message.maintenanceEndTimestamp)
@@ -39,8 +39,8 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, common_pb2.ProtoErrorRes):
         return VenueRefusal(
-            message.errorCode,
-            redact(message.description),
+            text(message.errorCode),
+            redact(text(message.description)),
             maintenance_end_s=(
                 message.maintenanceEndTimestamp / 1000
                 if message.HasField("maintenanceEndTimestamp")
@@ -49,7 +49,9 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, api_pb2.ProtoOAOrderErrorEvent):
         return VenueRefusal(
-            message.errorCode, redact(message.description), account_id=message.ctidTraderAccountId
+            text(message.errorCode),
+            redact(text(message.description)),
+            account_id=message.ctidTraderAccountId,
         )
     return None
 
@@ -70,10 +72,10 @@ def symbols(answer: api_pb2.ProtoOASymbolsListRes) -> list[Symbol]:
 def _symbol(light: model_pb2.ProtoOALightSymbol) -> Symbol:
     return Symbol(
         light.symbolId,
-        light.symbolName,
+        text(light.symbolName),
         # Absent means that nothing was said against it.
         light.enabled if light.HasField("enabled") else True,
-        light.description,
+        text(light.description),
         light.baseAssetId if light.HasField("baseAssetId") else None,
         light.quoteAssetId if light.HasField("quoteAssetId") else None,
         light.symbolCategoryId if light.HasField("symbolCategoryId") else None,
@@ -90,7 +92,7 @@ def symbol_details(answer: api_pb2.ProtoOASymbolByIdRes) -> list[SymbolDetails]:
 
 def _hours(full: model_pb2.ProtoOASymbol) -> Hours:
     return Hours(
-        full.scheduleTimeZone or "UTC",
+        text(full.scheduleTimeZone) or "UTC",
         tuple((interval.startSecond, interval.endSecond) for interval in full.schedule),
         tuple(map(_holiday, full.holiday)),
     )
@@ -98,8 +100,8 @@ def _hours(full: model_pb2.ProtoOASymbol) -> Hours:
 
 def _holiday(day: model_pb2.ProtoOAHoliday) -> Holiday:
     return Holiday(
-        day.name,
-        day.scheduleTimeZone,
+        text(day.name),
+        text(day.scheduleTimeZone),
         day.holidayDate,
         day.isRecurring,
         day.startSecond if day.HasField("startSecond") else 0,
@@ -112,7 +114,7 @@ def trader(message: model_pb2.ProtoOATrader) -> Trader:
     digits = message.moneyDigits if message.HasField("moneyDigits") else 2
     return Trader(
         message.traderLogin,
-        message.brokerName,
+        text(message.brokerName),
         Decimal(message.balance).scaleb(-digits),
         _ACCESS.get(message.accessRights, "unknown"),
     )

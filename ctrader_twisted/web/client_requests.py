@@ -47,6 +47,9 @@ def read(payload: bytes, kind: type[StructT]) -> StructT:
         return request
     except msgspec.ValidationError as error:
         raise ClientRequestError("BAD_REQUEST", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # What the header skipped may be as broken as the rest.
+        raise ClientRequestError("NOT_JSON", f"not a JSON object: {error}") from error
 
 
 def names(request: contract.Subscribe) -> list[str]:

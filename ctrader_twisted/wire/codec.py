@@ -139,7 +139,7 @@ def decode(frame: bytes) -> Envelope:
         raise ProtocolError(f"a frame of {len(frame)} bytes is not an envelope") from error
     if not envelope.IsInitialized():
         raise ProtocolError(f"a frame of {len(frame)} bytes has no payload type")
-    message_id = envelope.clientMsgId if envelope.HasField("clientMsgId") else None
+    message_id = text(envelope.clientMsgId) if envelope.HasField("clientMsgId") else None
     entry = REGISTRY.by_number.get(envelope.payloadType)
     if entry is None:
         return Envelope(envelope.payloadType, None, message_id)
@@ -178,6 +178,13 @@ def require(message: Message) -> None:
         missing = ", ".join(missing_fields(message))
         name = type(message).__name__
         raise ProtocolError(f"{name} arrived without required fields: {missing}")
+
+
+def text(value: str | bytes) -> str:
+    """A string field as text. What is not UTF-8 comes out of protobuf as bytes, and one misspelt
+    description must not cost the connection: it is read with replacement characters.
+    """
+    return value if isinstance(value, str) else value.decode("utf-8", "replace")
 
 
 def has_unknown_fields(message: Message) -> bool:
