@@ -30,9 +30,6 @@ class World(JoinedCase):
     synthetic = 20
     rate = 100.0
 
-    def runTest(self) -> None:
-        """Nothing."""
-
 
 @dataclass(frozen=True)
 class Fault:
