@@ -12,6 +12,8 @@ from ctrader_twisted.market.model import Phase, Symbol
 from ctrader_twisted.refusals import advice_for, is_known
 
 LOOK_AHEAD_S = 8 * DAY_S
+# A tick that is no older proves more than a table of hours.
+PROOF_MS = 60_000
 
 
 def account_links(feed: Feed, name: str, *, is_wanted: bool, now: float, now_ms: int) -> list[Link]:
@@ -75,6 +77,10 @@ def _market(feed: Feed, symbol: Symbol, now_ms: int) -> Link:
     opened_at = hours.opened_at(now_s)
     if opened_at is not None:
         return Link("market", Holds.OK, round(opened_at * 1000))
+    tick = feed.last_tick(symbol.name)
+    # The first tick of a life is the venue's greeting, which comes from closed markets, too.
+    if tick is not None and tick.seq > 1 and now_ms - tick.received_ms < PROOF_MS:
+        return Link("market", Holds.OK, cause="closed by its hours, and yet prices come")
     holiday = hours.holiday(now_s)
     cause = f"closed: {holiday.name}" if holiday else "closed by its weekly hours"
     opens_at = hours.opens_at(now_s, LOOK_AHEAD_S)

@@ -128,10 +128,21 @@ class BreakageTest(JoinedCase):
         """A Saturday; the advice says when it opens."""
         saturday = datetime(2025, 6, 21, 12, tzinfo=UTC)
         self.start_ms = round(saturday.timestamp() * 1000)
+        self.mischief.rate(0)
         self.begin("EURUSD")
         report = self.broken()
         self.assertEqual(report.first_broken, "market")
         self.assertIn("Sunday 2025-06-22 21:05 UTC", report.advice)
+
+    def test_market_closed_and_yet_prices(self) -> None:
+        """Prices that come outside the hours prove more than the hours."""
+        saturday = datetime(2025, 6, 21, 12, tzinfo=UTC)
+        self.start_ms = round(saturday.timestamp() * 1000)
+        self.begin("EURUSD")
+        self.run_for(10)
+        report = self.broken()
+        self.assertTrue(report.ok, report)
+        self.assertIn("yet prices come", report.links[CHAIN.index("market")].cause)
 
     def test_nobody_has_subscribed(self) -> None:
         """The most ordinary reason of all."""
