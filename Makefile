@@ -28,7 +28,7 @@ FUZZ_READY := $(FUZZ_VENV)/.ready-to-fuzz
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-unit test-integration faults soak fuzz test-browser test-js test-operations check proto proto-check clean
+.PHONY: bench profile help demo test test-unit test-integration faults soak fuzz test-browser test-js test-operations check proto proto-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null || grep '## ' $(firstword $(MAKEFILE_LIST))

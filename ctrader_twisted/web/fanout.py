@@ -28,7 +28,7 @@ Plain calls from here to the socket: no Deferred, no logging, no object per clie
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -48,6 +48,9 @@ class Seen(NamedTuple):
     life: int
     seqs: Mapping[str, int]
 
+
+# Takes bytes, and says how many of them it took.
+Send = Callable[[bytes], int]
 
 NOTHING_SEEN = Seen(-1, {})
 
@@ -119,19 +122,22 @@ class Fanout:
         group.sent_at = self._clock.seconds()
         group.offered += len(frames)
         self._metrics.ticks_offered += len(frames) * len(group.members)
-        short: list[tuple[Outbox, int]] = []
-        # A copy: a TLS transport may park its client from inside the call.
-        ready = list(group.ready.items())
-        for outbox, send in ready:
+        short: list[tuple[Send, int]] = []
+        # A copy: a TLS transport may park its client from inside the call. Whose each callable is
+        # matters only when it came back short; until then no client is touched but its socket.
+        ready = list(group.ready.values())
+        for send in ready:
             try:
                 taken = send(joined)
             except OSError:
                 # Full (EAGAIN), or dead: Twisted will find out when it writes the rest.
                 taken = 0
             if taken != size:
-                short.append((outbox, taken))
-        for outbox, taken in short:
-            outbox.park(joined[taken:])
+                short.append((send, taken))
+        if short:
+            owners: dict[int, Outbox] = {id(send): one for one, send in group.ready.items()}
+            for send, taken in short:
+                owners[id(send)].park(joined[taken:])
         self._metrics.ticks_out += len(frames) * len(ready)
         self._metrics.frames_out += len(ready)
 
