@@ -79,6 +79,7 @@ def add_tail(subcommands: Subcommands) -> None:
         "certificate is verified); by default where tap.conf, .env and the environment let the "
         "daemon listen",
     )
+    add_key_file(parser)
     parser.add_argument("--count", type=positive, metavar="N", help="end after N ticks")
     parser.add_argument("--json", action="store_true", help="print the messages as they came")
     parser.set_defaults(run=run_tail)
@@ -87,6 +88,7 @@ def add_tail(subcommands: Subcommands) -> None:
 def run_tail(arguments: argparse.Namespace) -> int:
     """Follow the symbols until there is a reason to stop."""
     url = arguments.url or default_url(os.environ, Path())
+    key = read_key(arguments.key_file)
     from twisted.internet import reactor
 
     from ctrader_twisted.tail import make_tail
@@ -95,6 +97,7 @@ def run_tail(arguments: argparse.Namespace) -> int:
     follower = make_tail(
         reactor,
         url=url,
+        key=key,
         symbols=arguments.symbols,
         count=arguments.count,
         as_json=arguments.json,
@@ -196,9 +199,7 @@ def add_doctor(subcommands: Subcommands) -> None:
     parser.add_argument(
         "--url", metavar="HTTP_URL", help="the daemon, as http://127.0.0.1:8080 (by default ours)"
     )
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="a file with an API key, if one is needed"
-    )
+    add_key_file(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run_doctor)
 
@@ -212,19 +213,33 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         url = url or default_url(os.environ, Path()).replace("ws", "http", 1).removesuffix("/ws")
     except ConfigurationError:
         url = ""
-    try:
-        key = arguments.key_file.read_text().strip() if arguments.key_file else ""
-    except OSError as error:
-        raise ConfigurationError(f"the key file cannot be read: {error.strerror}") from error
     return doctor.run(
         arguments.symbol,
         url=url,
         is_asked_for=bool(arguments.url),
-        key=key,
+        key=read_key(arguments.key_file),
         as_json=arguments.json,
         out=sys.stdout,
         err=sys.stderr,
     )
+
+
+def add_key_file(parser: argparse.ArgumentParser) -> None:
+    """``--key-file``: never the key itself, which other users could read off the command line."""
+    parser.add_argument(
+        "--key-file", type=Path, metavar="FILE", help="a file with an API key, if one is needed"
+    )
+
+
+def read_key(path: Path | None) -> str:
+    """The key in a file; empty without one. ConfigurationError when it cannot be read."""
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a key"
+        raise ConfigurationError(f"the key file {path} cannot be read: {reason}") from error
 
 
 # -- kinds of arguments ---------------------------------------------------------------------------

@@ -36,8 +36,11 @@ def make_tail(
     out: TextIO,
     err: TextIO,
     environ: Mapping[str, str],
+    key: str = "",
 ) -> Follower:
-    """A tail that is ready to start; its `finished` fires with the exit status."""
+    """A tail that is ready to start; its `finished` fires with the exit status. ``key`` is shown
+    to a daemon that wants one.
+    """
     view = make_view(symbols, as_json, out, err, environ)
     endpoint: Any = _endpoint(reactor, url)
     follower = Follower(
@@ -45,7 +48,7 @@ def make_tail(
         symbols=symbols,
         count=count,
         view=view,
-        dial=lambda listener: endpoint.connect(TailFactory(url, listener, reactor)),
+        dial=lambda listener: endpoint.connect(TailFactory(url, listener, reactor, key)),
         clock=reactor,
         rng=random.Random(),
     )

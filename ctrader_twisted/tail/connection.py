@@ -65,8 +65,9 @@ class TailFactory(WebSocketClientFactory):
 
     protocol = TailProtocol  # type: ignore[assignment]
 
-    def __init__(self, url: str, follower: Follower, reactor: Any) -> None:
-        super().__init__(url, useragent="ctrader-stream tail", reactor=reactor)
+    def __init__(self, url: str, follower: Follower, reactor: Any, key: str = "") -> None:
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        super().__init__(url, useragent="ctrader-stream tail", headers=headers, reactor=reactor)
         self.follower = follower
         host = urlsplit(url).hostname or ""
         # Autobahn writes the Host header from it, and an IPv6 address needs its brackets there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,24 @@ async def test_refused_at_start(tmp_path: Path) -> None:
     assert "ctrader-stream keys add" in process.err
     assert "keys_file" in process.err
     assert "listening" not in process.out
+
+
+@bounded(30)
+async def test_tail_shows_its_key(tmp_path: Path) -> None:
+    """The command line's own client gets in with a key from a file, and says why without one."""
+    keys, key = tmp_path / "keys.json", tmp_path / "key"
+    key.write_text(add_key(keys, "screen", ["read"], "now").reveal() + "\n")
+    options = {"listen": "tcp:0", "keys-file": str(keys), "auth-timeout-s": "0.3"}
+    async with Running(options) as running:
+        await running.until_ready()
+        url = f"ws://127.0.0.1:{running.port}/ws"
+        asks = ("tail", "EURUSD", "--count", "1", "--url", url)
+        command = [sys.executable, "-m", "ctrader_twisted.cli"]
+        async with started(tmp_path, *asks, "--key-file", str(key), command=command) as process:
+            await process.end(20)
+            assert (process.status, process.out.count("EURUSD")) == (0, 1), process.told()
+        missing = str(tmp_path / "missing")
+        async with started(tmp_path, *asks, "--key-file", missing, command=command) as process:
+            await process.end(20)
+            assert process.status == 1
+            assert f"the key file {missing} cannot be read: No such file" in process.err
