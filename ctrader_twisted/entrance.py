@@ -108,6 +108,7 @@ def policy(web: WebSettings, *, is_local: bool) -> DoorPolicy:
         connections_per_address=web.connections_per_address,
         connections_per_key=web.connections_per_key,
         messages_per_s_per_key=web.messages_per_s_per_key,
+        subscriptions_per_key=web.subscriptions_per_key,
         auth_timeout_s=web.auth_timeout_s,
     )
 

@@ -99,6 +99,7 @@ class WebSettings:
     connections_per_address: int = 100
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
+    subscriptions_per_key: int = 50_000
     clients: int = 10_000
     compression: bool = False
     stop_timeout_s: float = 5.0

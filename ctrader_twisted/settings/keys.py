@@ -175,6 +175,8 @@ KEYS: tuple[Key, ...] = (
          "WebSockets with the same key (4429)."),
     _key("web", "messages_per_s_per_key", number(1_000_000), "500",
          "Messages per second from all clients with the same key."),
+    _key("web", "subscriptions_per_key", whole(1, 100_000_000), "50000",
+         "Subscriptions of all clients with the same key together (KEY_LIMIT)."),
     _key("web", "clients", whole(1, 1_000_000), "10000",
          "Clients at one time; more are sent away (1013). Each needs a file descriptor."),
     _key("web", "compression", FLAG, "false",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import msgspec
@@ -58,6 +59,33 @@ def names(request: contract.Subscribe) -> list[str]:
     if asked is None:
         raise ClientRequestError("BAD_REQUEST", "`symbols` (an array of names) is missing")
     return asked
+
+
+def within(
+    names: list[str], had: Collection[str], known: Collection[str] | None, room: float
+) -> tuple[list[str], list[str]]:
+    """Those of ``names`` that may be subscribed to, and those beyond ``room`` more.
+
+    ``had`` are the names that the client has already, ``known`` those that there are (None: nobody
+    knows yet).
+    """
+    if len(names) <= room:
+        return names, []
+    wants = {name.upper() for name in had}
+    possible = None if known is None else {name.upper() for name in known}
+    most = len(wants) + room
+    allowed, beyond = [], []
+    for name in names:
+        key = name.upper()
+        # What cannot be had takes no place; the account says why.
+        if key in wants or (possible is not None and key not in possible):
+            allowed.append(name)
+        elif len(wants) < most:
+            wants.add(key)
+            allowed.append(name)
+        else:
+            beyond.append(name)
+    return allowed, beyond
 
 
 def subscribed(wanted: Wanted) -> contract.Result:

@@ -51,6 +51,7 @@ class DoorPolicy:
     connections_per_address: int = 100
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
+    subscriptions_per_key: int = 50_000
     auth_timeout_s: float = 5.0
 
 

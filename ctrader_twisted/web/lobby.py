@@ -8,6 +8,7 @@ few seconds to show it in ``connect``. Until then they are in no list and hear o
 from __future__ import annotations
 
 from collections import Counter
+from math import inf
 from typing import Protocol
 
 import msgspec
@@ -62,6 +63,9 @@ class Lobby:
         self._watch: IDelayedCall | None = None
         rate = self._policy.messages_per_s_per_key
         self._messages = Allowances(rate, 2 * rate)
+        # How many subscriptions each client with a key has, and the sum of each key.
+        self._subscribed: dict[Guest, int] = {}
+        self._sums: Counter[str] = Counter()
 
     def opened(self, guest: Guest) -> None:
         """The handshake of a client is through: let it in, let it wait, or show it out."""
@@ -99,6 +103,8 @@ class Lobby:
             self._counts[name] -= 1
             if not self._counts[name]:
                 del self._counts[name]
+        self.holds(guest, 0)
+        self._subscribed.pop(guest, None)
         self._keyed.pop(guest, None)
         if not self._keyed and self._watch is not None:
             self._watch.cancel()
@@ -115,6 +121,23 @@ class Lobby:
         if guest.visitor.key is None:
             return 0.0
         return self._messages.take(guest.visitor.name, self._clock.seconds()).wait_s
+
+    def room(self, guest: Guest) -> float:
+        """How many more subscriptions the clients of this one's key may have; without a key, any
+        number.
+        """
+        key = self._keyed.get(guest)
+        return inf if key is None else self._policy.subscriptions_per_key - self._sums[key.name]
+
+    def holds(self, guest: Guest, count: int) -> None:
+        """A client has so many subscriptions now."""
+        key = self._keyed.get(guest)
+        if key is None:
+            return
+        self._sums[key.name] += count - self._subscribed.get(guest, 0)
+        self._subscribed[guest] = count
+        if not self._sums[key.name]:
+            del self._sums[key.name]
 
     # -- inside
 

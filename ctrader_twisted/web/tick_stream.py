@@ -34,7 +34,14 @@ from ctrader_twisted.errors import ClientRequestError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import HEALTH, SLOW, Audience
-from ctrader_twisted.web.client_requests import names, read, read_header, read_id, subscribed
+from ctrader_twisted.web.client_requests import (
+    names,
+    read,
+    read_header,
+    read_id,
+    subscribed,
+    within,
+)
 from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
 from ctrader_twisted.web.lobby import Lobby
@@ -137,7 +144,7 @@ class TickStreamProtocol(GatedProtocol):
         self._reply(
             contract.SubscribeResponse(
                 results=[subscribed(wanted)],
-                symbols=self.factory.account.subscriptions(self.outbox),
+                symbols=self._subscriptions(),
             )
         )
 
@@ -171,7 +178,7 @@ class TickStreamProtocol(GatedProtocol):
             contract.SubscribeResponse(
                 id=request_id,
                 results=[subscribed(wanted) for wanted in [*results, *beyond]],
-                symbols=account.subscriptions(outbox),
+                symbols=self._subscriptions(),
             )
         )
         if request.snapshot:
@@ -185,7 +192,7 @@ class TickStreamProtocol(GatedProtocol):
             contract.UnsubscribeResponse(
                 id=request_id,
                 results=[contract.Result(symbol=w.name, status="unsubscribed") for w in results],
-                symbols=account.subscriptions(self.outbox),
+                symbols=self._subscriptions(),
             )
         )
 
@@ -202,24 +209,20 @@ class TickStreamProtocol(GatedProtocol):
     def _within_limit(self, names: list[str]) -> tuple[list[str], list[Wanted]]:
         account, limit = self.factory.account, self.factory.audience.limits.symbols
         had = account.subscriptions(self.outbox)
-        if len(had) + len(names) <= limit:
-            return names, []
-        wants = {name.upper() for name in had}
-        symbols = account.state.symbols
-        known = None if symbols is None else {name.upper() for name in symbols}
-        allowed, beyond = [], []
-        for name in names:
-            key = name.upper()
-            # What cannot be had takes no place; the account says why.
-            if key in wants or (known is not None and key not in known):
-                allowed.append(name)
-            elif len(wants) < limit:
-                wants.add(key)
-                allowed.append(name)
-            else:
-                why = f"a client may have {limit} symbols"
-                beyond.append(Wanted(name, code="LIMIT", message=why))
-        return allowed, beyond
+        own, shared = limit - len(had), self.factory.lobby.room(self)
+        allowed, beyond = within(names, had, account.state.symbols, min(own, shared))
+        code, why = "LIMIT", f"a client may have {limit} symbols"
+        if shared < own:
+            code, why = "KEY_LIMIT", "the clients of this key have as many symbols as they may"
+        for _ in beyond:
+            self.factory.metrics.count("subscriptions_refused", code)
+        return allowed, [Wanted(name, code=code, message=why) for name in beyond]
+
+    def _subscriptions(self) -> list[str]:
+        """What this client is subscribed to now, after a change."""
+        symbols = self.factory.account.subscriptions(self.outbox)
+        self.factory.lobby.holds(self, len(symbols))
+        return symbols
 
     def _send_snapshots(self, names: list[str]) -> None:
         ticks = filter(None, map(self.factory.account.last_tick, names))

@@ -192,7 +192,13 @@ class QuotaTest(LobbyCase):
         "connections_per_address": 2,
         "connections_per_key": 3,
         "messages_per_s_per_key": 5.0,
+        "subscriptions_per_key": 4,
     }
+
+    def codes(self, client: Client, *symbols: str) -> list[str | None]:
+        """What became of each symbol: None where all is well."""
+        answer = client.ask({"type": "subscribe", "symbols": symbols, "snapshot": False})
+        return [result.get("code") for result in answer["results"]]
 
     def test_connections_of_a_key(self) -> None:
         """One more than allowed is 4429; when one leaves there is room again."""
@@ -220,3 +226,46 @@ class QuotaTest(LobbyCase):
         self.assertEqual(codes.count("RATE_LIMIT"), 5)
         self.turn(1)
         self.assertEqual(clients[0].ask({"type": "ping"})["type"], "pong")
+
+    def test_subscriptions_of_a_key(self) -> None:
+        """All clients of one key share its subscriptions; the rows beyond say so, and are counted;
+        other keys are not touched.
+        """
+        one, two = self.let_in(), self.let_in()
+        self.assertEqual(self.codes(one, "EURUSD", "GBPUSD", "XAUUSD"), [None] * 3)
+        self.assertEqual(
+            self.codes(two, "EURUSD", "GBPUSD", "NOSUCH"), [None, "UNKNOWN_SYMBOL", "KEY_LIMIT"]
+        )
+        self.assertEqual(self.metrics.counted("subscriptions_refused", "KEY_LIMIT"), 1)
+        self.assertEqual(self.codes(one, "eurusd"), [None], "what one has takes no place twice")
+        other = self.let_in(self.key("other"))
+        self.assertEqual(self.codes(other, "EURUSD", "GBPUSD", "XAUUSD"), [None] * 3)
+
+    def test_subscriptions_come_back(self) -> None:
+        """A place is free again when its symbol is let go, or its client has gone."""
+        one, two = self.let_in(), self.let_in()
+        self.codes(one, "EURUSD", "GBPUSD", "XAUUSD")
+        self.codes(two, "EURUSD")
+        self.assertEqual(self.codes(two, "XAUUSD"), ["KEY_LIMIT"])
+        one.ask({"type": "unsubscribe", "symbols": ["GBPUSD"]})
+        self.assertEqual(self.codes(two, "XAUUSD"), [None])
+        self.assertEqual(self.codes(two, "GBPUSD"), ["KEY_LIMIT"])
+        one.wire.lose()
+        self.assertEqual(self.codes(two, "GBPUSD"), [None])
+        two.wire.lose()
+        self.assertEqual(self.factory.lobby._sums, {}, "nothing is left of those who went")
+
+    def test_subscriptions_that_the_catalogue_takes_back(self) -> None:
+        """Before there is a catalogue every name counts; one that turns out wrong no more."""
+        self.build()
+        one, two = self.let_in(), self.let_in()
+        self.assertEqual(self.codes(one, "EURUSD", "a", "b", "c"), [None] * 4)
+        self.assertEqual(self.codes(two, "GBPUSD"), ["KEY_LIMIT"])
+        self.ready()
+        self.assertEqual(self.codes(two, "GBPUSD", "XAUUSD"), [None] * 2)
+
+    def test_subscriptions_without_a_key(self) -> None:
+        """Who needs no key has the limit of each client only."""
+        clients = [self.come(needs_key=False, is_here=True) for _ in range(3)]
+        for client in clients:
+            self.assertEqual(self.codes(client, "EURUSD", "GBPUSD", "XAUUSD"), [None] * 3)
