@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 # Upper bounds in seconds: the fan-out is a matter of microseconds, the venue one of milliseconds.
 FANOUT_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -35,6 +36,16 @@ class Histogram:
         return found
 
 
+class Freshness(NamedTuple):
+    """How fresh the prices of one source are: symbols by state, and the age of its newest tick in
+    seconds (None: there was none yet). Asked at a scrape, so that no tick costs anything.
+    """
+
+    source: str
+    symbols: Mapping[str, int]
+    newest_tick_s: float | None
+
+
 class Metrics:
     """One per daemon, handed to everybody who counts something.
 
@@ -57,6 +68,8 @@ class Metrics:
         self.received_at = 0.0
         self.fanout_s = Histogram(FANOUT_S)
         self.request_s: dict[str, Histogram] = {}
+        # Whoever watches a source adds itself here.
+        self.freshness: list[Callable[[], Freshness]] = []
         self._counted: Counter[tuple[str, str]] = Counter()
 
     def count(self, name: str, label: str = "") -> None:

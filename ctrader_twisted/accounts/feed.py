@@ -96,6 +96,8 @@ class Feed:
         self.watch = make_watch and make_watch(
             expected=self._expected, last_tick_ms=self._last_tick_ms, name_of=self._name_of
         )
+        if self.watch is not None:
+            metrics.freshness.append(self.watch.freshness)
 
     # -- what the session tells
 

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from ctrader_twisted.market.health import Changes, Fresh, Health
 from ctrader_twisted.market.hours import ALWAYS_OPEN, Hours, known_zone
 from ctrader_twisted.market.model import FeedNews, SymbolNews
+from ctrader_twisted.metrics import Freshness
 
 # While something is silent we look more often, so that its return is told soon.
 SOON_S = 1.0
@@ -98,10 +99,17 @@ class Watch:
             self._timer.cancel()
             self._timer = None
         was_stale, self._was_stale = self._was_stale, False
+        # What came since the last look is noticed before it is forgotten.
+        self.freshness()
         self.health.forget(self._clock.seconds())
         if was_stale:
             source = self.policy.source
             self._tell(FeedNews(source, "unwatched", f"{source}: not watched"))
+
+    def freshness(self) -> Freshness:
+        """For a scrape: symbols by state at the last look, and how old the newest tick is."""
+        age_s = self.health.newest_age_s(self._clock.seconds(), self.policy.now_ms())
+        return Freshness(self.policy.source, self.health.counted(), age_s)
 
     # -- inside
 

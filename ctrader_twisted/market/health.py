@@ -7,6 +7,7 @@ youth; trading hours are asked of the time of day, because that is what they are
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -69,6 +70,7 @@ class Health:
         self._hours = hours
         self._pulses: dict[int, Pulse] = {}
         self._looked = 0.0
+        self._newest: float | None = None
         self.feed = Fresh.CLOSED
         self.feed_since = 0.0
 
@@ -111,6 +113,17 @@ class Health:
         """How long the feed as a whole has said nothing."""
         return now - max((pulse.heard for pulse in self._pulses.values()), default=now)
 
+    def newest_age_s(self, now: float, now_ms: int) -> float | None:
+        """How old the newest tick of all is, also one from before an outage; None without any."""
+        for symbol_id, pulse in self._pulses.items():
+            self._feel(pulse, self._last_tick(symbol_id), now, now_ms)
+        return None if self._newest is None else now - self._newest
+
+    def counted(self) -> dict[str, int]:
+        """How many symbols were in each state at the last look."""
+        found = Counter(pulse.state for pulse in self._pulses.values())
+        return {state.value: found[state] for state in Fresh}
+
     def stale(self) -> list[int]:
         """The symbols that are silent although they trade."""
         return [number for number, pulse in self._pulses.items() if pulse.state is Fresh.STALE]
@@ -120,6 +133,7 @@ class Health:
             # It came since the last look; when exactly, the time of day says, if it did not jump.
             ago_s = min(max((now_ms - mark) / 1000, 0.0), max(now - self._looked, 0.0))
             pulse.mark, pulse.ticked, pulse.heard = mark, True, now - ago_s
+            self._newest = pulse.heard if self._newest is None else max(self._newest, pulse.heard)
 
     def _state(self, pulse: Pulse, opened_at: float | None, now: float, now_ms: int) -> Fresh:
         if opened_at is None:

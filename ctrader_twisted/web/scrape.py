@@ -7,8 +7,10 @@ them is still exported, as an event. `docs/operations.md` says what each is good
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -105,6 +107,7 @@ class Scrape:
         """One family after another (Prometheus calls this)."""
         yield from self._state()
         yield from self._queues()
+        yield from self._freshness()
         for attribute, (name, meaning) in TOTALS.items():
             yield CounterMetricFamily(
                 PREFIX + name, meaning, value=float(getattr(self._metrics, attribute))
@@ -155,6 +158,29 @@ class Scrape:
         for budget, ratio in gauges.budgets_used().items():
             used.add_metric([budget], ratio)
         yield used
+
+    def _freshness(self) -> Iterator[Metric]:
+        symbols = GaugeMetricFamily(
+            PREFIX + "symbols",
+            "Symbols that should tick, by how fresh they are",
+            labels=["source", "freshness"],
+        )
+        newest = GaugeMetricFamily(
+            PREFIX + "newest_tick_age_seconds", "How old the newest tick is", labels=["source"]
+        )
+        numbers: Counter[tuple[str, str]] = Counter()
+        ages: dict[str, float] = {}
+        for ask in self._metrics.freshness:
+            told = ask()
+            # Several accounts may have the same source.
+            numbers.update({(told.source, state): many for state, many in told.symbols.items()})
+            if told.newest_tick_s is not None:
+                ages[told.source] = min(told.newest_tick_s, ages.get(told.source, inf))
+        for labels, number in numbers.items():
+            symbols.add_metric(labels, number)
+        for source, age_s in ages.items():
+            newest.add_metric([source], age_s)
+        yield from (symbols, newest)
 
     def _counted(self) -> Iterator[Metric]:
         families = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,10 @@ def test_prometheus_understands_the_rules() -> None:
     """promtool check rules is content."""
     said = run("promtool", "check", "rules", ROOT / "contrib/prometheus/alerts.yml")
     assert "SUCCESS" in said
+
+
+def test_the_rules_fire_when_they_should(tmp_path: Path) -> None:
+    """promtool test rules: what each series of numbers raises, and what it does not."""
+    for path in (ROOT / "contrib/prometheus/alerts.yml", ROOT / "tests/operations/alerts.test.yml"):
+        shutil.copy(path, tmp_path)
+    assert "SUCCESS" in run("promtool", "test", "rules", tmp_path / "alerts.test.yml")

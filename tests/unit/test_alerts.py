@@ -12,7 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.metrics import Freshness, Metrics
 from ctrader_twisted.refusals import is_known
 from ctrader_twisted.web.scrape import COUNTED, Scrape
 from tests.unit.test_web_scrape import gauges
@@ -34,6 +34,7 @@ def exported() -> dict[str, set[str]]:
     for name in COUNTED:
         metrics.count(name, "x")
     metrics.requested("read", "answered", 0.1)
+    metrics.freshness.append(lambda: Freshness("x", {"fresh": 1, "stale": 1}, 0.5))
     asked = gauges(restored_s=lambda: 1.0, budgets_used=lambda: {"ordinary": 0.0})
     text = Scrape(metrics=metrics, gauges=asked, version="1").text().decode()
     found: dict[str, set[str]] = dict(OF_PROMETHEUS)
@@ -59,14 +60,16 @@ class Expressions(SynchronousTestCase):
                 assert label is not None, f"{matcher} in {expression}"
                 self.assertIn(label[1], self.known[name] | ADDED_BY_PROMETHEUS, expression)
         labels = {label for name, _ in names for label in self.known[name]}
-        for listed in re.findall(r"\bby\s*\(([^)]*)\)", expression):
+        for listed in re.findall(r"\b(?:by|ignoring)\s*\(([^)]*)\)", expression):
             for label in re.split(r",\s*", listed):
                 self.assertIn(label, labels, expression)
         bare = re.sub(r'"[^"]*"', "", METRIC.sub("", expression))
         for pair in ("()", "[]", "{}"):
             self.assertEqual(bare.count(pair[0]), bare.count(pair[1]), expression)
         for function in re.findall(r"\b([a-z_]+)\s*\(", bare):
-            self.assertIn(function, FUNCTIONS | {"by", "or", "and"}, expression)
+            self.assertIn(
+                function, FUNCTIONS | {"by", "or", "and", "unless", "ignoring"}, expression
+            )
 
     def test_the_check_itself(self) -> None:
         """A wrong name, label, function or bracket is found."""
@@ -119,9 +122,10 @@ class AlertTest(Expressions):
             )
 
     def test_required(self) -> None:
-        """Reconnects that fail, tokens that are refused, and backlogs have their alerts."""
+        """Reconnects that fail, refused tokens, stale prices and backlogs have their alerts."""
         names = {rule["alert"] for rule in self.rules()}
         needed = {"CtraderReconnectsFail", "CtraderTokenRefused", "CtraderClientBacklog"}
+        needed |= {"CtraderPricesStale", "CtraderVenueBacklog"}
         self.assertLessEqual(needed, names)
 
     def test_pages(self) -> None:

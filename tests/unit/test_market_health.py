@@ -121,6 +121,44 @@ class HealthTest(SynchronousTestCase):
         self.assertEqual(self.health.stale(), [])
         self.assertEqual(self.look(60).stale, [])
 
+    def age(self, at: float) -> float | None:
+        """What a scrape is told."""
+        return self.health.newest_age_s(at, NOON_MS + self.jump_ms + round(at * 1000))
+
+    def test_the_newest_tick(self) -> None:
+        """Its age is exact between two looks, the youngest symbol counts, and an outage ends
+        nothing: then nothing comes, and it grows.
+        """
+        self.assertIsNone(self.age(0))
+        self.look(0, 1, 2)
+        self.assertIsNone(self.age(5))
+        self.tick(1, 6)
+        self.assertEqual(self.age(8), 2)
+        self.look(10, 1, 2)
+        self.tick(2, 11)
+        self.assertEqual(self.age(19), 8)
+        self.health.forget(20)
+        self.assertEqual(self.age(100), 89)
+
+    def test_the_age_is_no_matter_of_the_time_of_day(self) -> None:
+        """When the clock was set meanwhile, it is at most the time since the last look."""
+        self.look(0)
+        self.tick(1, 6)
+        self.jump_ms = 3_600_000
+        self.assertEqual(self.age(8), 8)
+        self.jump_ms = 0
+        self.assertEqual(self.age(9), 9)
+
+    def test_counted(self) -> None:
+        """How many symbols are in which state, all four of them, at the last look."""
+        self.hours[3] = CLOSED
+        self.look(0, 1, 2, 3)
+        self.tick(1, 35)
+        self.look(40, 1, 2, 3, 4)
+        self.assertEqual(self.health.counted(), {"fresh": 1, "stale": 1, "closed": 1, "waiting": 1})
+        self.health.forget(41)
+        self.assertEqual(self.health.counted(), {"fresh": 0, "stale": 0, "closed": 0, "waiting": 0})
+
     @given(st.integers(-(10**10), 10**10))
     def test_jumps_of_the_clock(self, jump_ms: int) -> None:
         """The time of day jumps while ticks come every second: never an alarm because of it."""

@@ -86,6 +86,56 @@ class MuteTuesdayTest(WatchCase):
         self.assertEqual(self.words(), [])
 
 
+class ScrapeTest(WatchCase):
+    """What a scrape is told of freshness."""
+
+    def told(self) -> tuple[dict[str, int], float | None]:
+        """Symbols by state, and the age of the newest tick."""
+        (freshness,) = [ask() for ask in self.metrics.freshness]
+        self.assertEqual(freshness.source, "cTrader demo")
+        return dict(freshness.symbols), freshness.newest_tick_s
+
+    def assert_about(self, age_s: float | None, expected_s: float) -> None:
+        """To half a second: ticks travel, and so does the news of an outage."""
+        assert age_s is not None
+        self.assertLess(abs(age_s - expected_s), 0.5)
+
+    def test_a_mute_feed(self) -> None:
+        """Fresh, then stale, then down: the age grows all the while, and a tick ends it."""
+        self.start("EURUSD", "GBPUSD")
+        self.tick("EURUSD")
+        self.run_for(12)
+        symbols, age_s = self.told()
+        self.assertEqual((symbols["fresh"], symbols["stale"]), (2, 0))
+        self.assert_about(age_s, 12)
+        self.run_for(40)
+        symbols, age_s = self.told()
+        self.assertEqual((symbols["fresh"], symbols["stale"]), (0, 2))
+        self.assert_about(age_s, 52)
+        self.mischief.refuse()
+        self.mischief.drop()
+        self.run_for(100)
+        symbols, age_s = self.told()
+        self.assertEqual(sum(symbols.values()), 0)
+        self.assert_about(age_s, 152)
+        self.mischief.clear()
+        self.run_for(80)
+        self.tick("EURUSD")
+        self.run_for(1)
+        self.assert_about(self.told()[1], 1)
+
+    def test_the_last_words_before_an_outage(self) -> None:
+        """A tick that came between the last look and the outage is not forgotten."""
+        self.start("EURUSD")
+        self.run_for(10)
+        self.tick("EURUSD")
+        self.run_for(2)
+        self.mischief.refuse()
+        self.mischief.drop()
+        self.run_for(50)
+        self.assert_about(self.told()[1], 52)
+
+
 class WeekendTest(WatchCase):
     """From Friday evening to Monday, with nothing to hear."""
 

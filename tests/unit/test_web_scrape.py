@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import ctrader_twisted
 from ctrader_twisted.market.model import Phase
-from ctrader_twisted.metrics import Histogram, Metrics
+from ctrader_twisted.metrics import Freshness, Histogram, Metrics
 from ctrader_twisted.web.scrape import COUNTED, INSIDE, PREFIX, TOTALS, Gauges, Scrape
 from tests.unit.stream_case import StreamCase
 
@@ -100,6 +101,22 @@ class ExportTest(SynchronousTestCase):
         }.items():
             self.assertEqual(seen.get(key), value, key)
         self.assertIn(("process_open_fds", ""), seen)
+
+    def test_freshness(self) -> None:
+        """By source: symbols by state, those of several accounts together, and the newest tick."""
+        metrics = Metrics()
+        for source, stale, age_s in (("demo", 2, 40.5), ("demo", 1, 7.0), ("other", 0, None)):
+            symbols = {"fresh": 3, "stale": stale}
+            metrics.freshness.append(partial(Freshness, source, symbols, age_s))
+        seen = series(metrics)
+        for key, value in {
+            ("symbols", "fresh demo"): 6,
+            ("symbols", "stale demo"): 3,
+            ("symbols", "stale other"): 0,
+            ("newest_tick_age_seconds", "demo"): 7,
+        }.items():
+            self.assertEqual(seen.get(key), value, key)
+        self.assertNotIn(("newest_tick_age_seconds", "other"), seen)
 
     def test_few_series(self) -> None:
         """At rest there are not many, and a thousand clients add none."""
