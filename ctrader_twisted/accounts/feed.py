@@ -15,6 +15,8 @@ from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ctrader_twisted import errands
+from ctrader_twisted.accounts.causes import Causes
 from ctrader_twisted.accounts.watch import Watch
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import (
@@ -55,6 +57,11 @@ class Feed:
     log = Logger()
     # (code, reason, when) of what keeps the account shut; it stays during new attempts.
     trouble: tuple[str, str, float] | None = None
+    subscriptions: Subscriptions | None = None
+    catalogue: Catalogue | None = None
+    # The list of symbols is about to be fetched again, on whose behalf.
+    _relist: IDelayedCall | None = None
+    _relist_for = ""
 
     def __init__(
         self,
@@ -79,25 +86,19 @@ class Feed:
             account_id=account_id, access_token=access_token, clock=clock, listener=self
         )
         self.state = AccountState(Phase.DISCONNECTED)
-        self.subscriptions: Subscriptions | None = None
         self._clock = clock
         self._metrics = metrics
         self._wanted = wanted
+        self._causes = Causes(clock, wanted)
         self._announce = announce
         self._tick = tick
         self._withdraw = withdraw
         self._run_id, self._lives = run_id, 0
         self._batch = batch
         self._ticks = Ticks()
-        self.catalogue: Catalogue | None = None
         self._left_over: set[int] = set()
         self._listed_at, self.changed_at = 0.0, clock.seconds()
-        self._relist: IDelayedCall | None = None
-        self.watch = make_watch and make_watch(
-            expected=self._expected, last_tick_ms=self._last_tick_ms, name_of=self._name_of
-        )
-        if self.watch is not None:
-            metrics.freshness.append(self.watch.freshness)
+        self.watch = None if make_watch is None else self._watched_by(make_watch)
 
     # -- what the session tells
 
@@ -118,6 +119,8 @@ class Feed:
             refused=self._refused,
             batch=self._batch,
             left_over=self._left_over if kept else (),
+            causes_of=lambda ids: self._causes.of(self._keys(ids)),
+            had=lambda ids: self._causes.drop(self._keys(ids)),
         )
         self._left_over = set()
         self.state = AccountState(
@@ -187,6 +190,12 @@ class Feed:
 
     def resolve(self, name: str) -> Wanted:
         """What a name means now. Before the catalogue is known every name may mean something."""
+        meant = self._look_up(name)
+        if meant.pending:
+            self._causes.note(meant.name.upper())
+        return meant
+
+    def _look_up(self, name: str) -> Wanted:
         if self.catalogue is None:
             return Wanted(name, pending=True)
         symbol = self.catalogue.by_name(name)
@@ -252,9 +261,17 @@ class Feed:
         if error.code in {"SYMBOL_NOT_FOUND", "UNKNOWN_SYMBOL"}:
             self._relist_soon()
         if symbol is not None:
+            self._causes.drop([symbol.key])
             self._withdraw(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
 
     # -- inside
+
+    def _watched_by(self, make_watch: Callable[..., Watch]) -> Watch:
+        watch = make_watch(
+            expected=self._expected, last_tick_ms=self._last_tick_ms, name_of=self._name_of
+        )
+        self._metrics.freshness.append(watch.freshness)
+        return watch
 
     def _expected(self) -> list[int]:
         """The ids whose ticks should come: confirmed by the venue, and still wanted."""
@@ -284,10 +301,16 @@ class Feed:
         if self._relist is None and self.subscriptions is not None:
             pause_s = self._listed_at + RELIST_PAUSE_S - self._clock.seconds()
             self._relist = self._clock.callLater(max(RELIST_SOON_S, pause_s), self._list_again)
+            self._relist_for = errands.current()
 
     def _list_again(self) -> None:
         self._relist = None
-        self.session.list_again()
+        with errands.on_behalf_of(self._relist_for):
+            self.session.list_again()
+
+    def _keys(self, symbol_ids: Iterable[int]) -> list[str]:
+        symbols = map(self.catalogue.by_id, symbol_ids) if self.catalogue else ()
+        return [symbol.key for symbol in symbols if symbol is not None]
 
     def _symbol(self, name: str) -> Symbol | None:
         return None if self.catalogue is None else self.catalogue.by_name(name)
@@ -298,7 +321,7 @@ class Feed:
 
     def _withdraw_unknown(self) -> None:
         for key in list(self._wanted()):
-            resolved = self.resolve(key)
+            resolved = self._look_up(key)
             if resolved.code is not None:
                 self._withdraw(key, resolved)
 
