@@ -30,6 +30,8 @@ from twisted.logger import (
 )
 from zope.interface import implementer, provider
 
+from ctrader_twisted import errands
+
 MASK = "********"
 
 # Fields that let a reader follow one matter through many lines; the console shows them last.
@@ -185,7 +187,10 @@ def console_line(event: LogEvent) -> str:
     """``time LEVEL namespace: message [correlation fields]``; further lines are indented."""
     level = _level(event)
     fields = _plain_fields(event, ())
-    told = " ".join(f"{name}={fields[name]}" for name in CORRELATION if name in fields)
+    # Once is enough for those that stand in the message itself.
+    words = str(event.get("log_format"))
+    missing = [n for n in CORRELATION if n in fields and f"{{{n}}}" not in words]
+    told = " ".join(f"{name}={fields[name]}" for name in missing)
     text = formatEvent(event) + (f" [{told}]" if told else "")
     traceback = _traceback(event)
     # A client's text must neither forge a line of ours nor steer the terminal.
@@ -266,8 +271,12 @@ _HARMLESS = {
 
 
 def _plain_fields(event: LogEvent, secrets: Sequence[Secret]) -> dict[str, Any]:
-    """The fields of the event that JSON can hold, masked; objects are left to the message."""
-    fields: dict[str, Any] = {}
+    """The fields of the event that JSON can hold, masked; objects are left to the message.
+
+    Whatever is logged while a request is served has its correlation id.
+    """
+    known_as = errands.current()
+    fields: dict[str, Any] = {"correlation_id": _clean(known_as, secrets)} if known_as else {}
     for name, value in event.items():
         if name.startswith("log_") or name in _NOT_FIELDS:
             continue

@@ -4,6 +4,10 @@ Requests wait in lanes (closing before trading before subscribing before history
 between accounts, and leave as the venue's two budgets allow. Each carries a client message id
 and a deadline. One `Requests` lives exactly as long as its connection: on loss everything that
 waits is ended at once, and nothing that was queued can ever leave on the next connection.
+
+Each leaves two lines in the log, when it is sent and when it is over, with the correlation id of
+whoever caused it. What the daemon begins by itself is called ``own:`` and its connection's name,
+which no client can call itself.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from ctrader_twisted import errands
 from ctrader_twisted.budget import Bucket
 from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.metrics import Metrics
@@ -54,6 +59,8 @@ class _Waiting:
     lane: Lane
     account_id: int
     client_message_id: str
+    known_as: str
+    asked_at: float
     result: Deferred[Message]
     deadline: IDelayedCall | None = None
     sent: bool = False
@@ -130,15 +137,26 @@ class Requests:
         tells whether the outcome is unknown), ProtocolError (an answer of the wrong type).
         """
         name = type(message).__name__
-        result: Deferred[Message] = Deferred(lambda _: self._forget(waiting))
-        client_message_id = f"{self._name}-{next(self._numbers)}"
-        waiting = _Waiting(message, answer_type, lane, account_id, client_message_id, result)
+        result: Deferred[Message] = Deferred(lambda _: self._give_up(waiting))
+        waiting = _Waiting(
+            message=message,
+            answer_type=answer_type,
+            lane=lane,
+            account_id=account_id,
+            client_message_id=f"{self._name}-{next(self._numbers)}",
+            known_as=errands.current() or f"own:{self._name}",
+            asked_at=self._clock.seconds(),
+            result=result,
+        )
         if self._ended is not None:
             result.errback(ConnectionEnded(f"{name}: {self._ended}", sent=False))
             return cast("Deferred[AnswerT]", result)
+        errand = errands.serving()
+        if errand is not None:
+            errand.leads_on()
         seconds = self._timeout_s if timeout_s is None else timeout_s
         waiting.deadline = self._clock.callLater(seconds, self._expire, waiting, seconds)
-        self._waiting[client_message_id] = waiting
+        self._waiting[waiting.client_message_id] = waiting
         self._lanes[lane].put(waiting)
         self._pump()
         return cast("Deferred[AnswerT]", result)
@@ -153,19 +171,24 @@ class Requests:
         if waiting is None or not waiting.sent or envelope.message is None:
             return False
         self._forget(waiting)
-        message, name = envelope.message, type(waiting.message).__name__
-        refused = refusal(message)
-        self._over(waiting, "answered" if refused is None else "refused")
+        with errands.on_behalf_of(waiting.known_as):
+            self._settle(waiting, envelope.message)
+        return True
+
+    def _settle(self, waiting: _Waiting, message: Message) -> None:
+        name, refused = type(waiting.message).__name__, refusal(message)
         if refused is not None:
+            self._over(waiting, "refused", _harmless(refused.code))
             self._note(refused, name, waiting)
             waiting.result.errback(refused)
-        elif isinstance(message, waiting.answer_type):
+            return
+        got = type(message).__name__
+        self._over(waiting, "answered", got)
+        if isinstance(message, waiting.answer_type):
             self._metrics.count("requests_answered", waiting.lane.name.lower())
             waiting.result.callback(message)
         else:
-            got = type(message).__name__
             waiting.result.errback(ProtocolError(f"{name} was answered by {got}"))
-        return True
 
     def fail_all(self, cause: BaseException) -> None:
         """The connection is over: everything that waits learns it now."""
@@ -176,9 +199,10 @@ class Requests:
         while self._waiting:
             waiting = next(iter(self._waiting.values()))
             self._forget(waiting)
+            self._over(waiting, "lost" if waiting.sent else "not_sent", "connection ended")
             name = type(waiting.message).__name__
-            self._over(waiting, "lost" if waiting.sent else "not_sent")
-            waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
+            with errands.on_behalf_of(waiting.known_as):
+                waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
 
     def _note(self, refused: VenueRefusal, name: str, waiting: _Waiting) -> None:
         if is_known(refused.code):
@@ -210,9 +234,28 @@ class Requests:
         budgets = {"ordinary": self._ordinary, "history": self._history}
         return {name: bucket.used(now) for name, bucket in budgets.items()}
 
-    def _over(self, waiting: _Waiting, outcome: str) -> None:
+    def _over(self, waiting: _Waiting, outcome: str, why: str) -> None:
         seconds = self._clock.seconds() - waiting.sent_at if waiting.sent else None
         self._metrics.requested(waiting.lane.name.lower(), outcome, seconds)
+        self._log_end(waiting, outcome, why)
+
+    def _log_end(self, waiting: _Waiting, outcome: str, why: str) -> None:
+        since = waiting.sent_at if waiting.sent else waiting.asked_at
+        self.log.info(
+            "[{correlation_id}] {request} {client_message_id}: {outcome} after {duration_ms} ms "
+            "({why})",
+            request=type(waiting.message).__name__,
+            client_message_id=waiting.client_message_id,
+            outcome=outcome,
+            why=why,
+            lane=waiting.lane.name.lower(),
+            account_id=waiting.account_id,
+            correlation_id=waiting.known_as,
+            duration_ms=self._ms_since(since),
+        )
+
+    def _ms_since(self, moment: float) -> float:
+        return round((self._clock.seconds() - moment) * 1000, 1)
 
     def _pump(self) -> None:
         if self._wake_up is not None and self._wake_up.active():
@@ -236,20 +279,38 @@ class Requests:
     def _let_go(self, waiting: _Waiting) -> None:
         waiting.sent = True
         waiting.sent_at = self._clock.seconds()
+        self.log.info(
+            "[{correlation_id}] {request} sent as {client_message_id}, lane {lane}, account "
+            "{account_id}, after {queued_ms} ms in the queue",
+            request=type(waiting.message).__name__,
+            client_message_id=waiting.client_message_id,
+            lane=waiting.lane.name.lower(),
+            account_id=waiting.account_id,
+            correlation_id=waiting.known_as,
+            queued_ms=self._ms_since(waiting.asked_at),
+        )
         try:
             self._send(waiting.message, waiting.client_message_id)
         except ProtocolError as error:
             self._forget(waiting)
+            self._log_end(waiting, "not_sent", "cannot be encoded")
             waiting.result.errback(error)
 
     def _expire(self, waiting: _Waiting, seconds: float) -> None:
         waiting.deadline = None
         self._forget(waiting)
         self._metrics.count("requests_timed_out", waiting.lane.name.lower())
-        self._over(waiting, "timed_out" if waiting.sent else "not_sent")
+        self._over(waiting, "timed_out" if waiting.sent else "not_sent", "its time is over")
         name = type(waiting.message).__name__
         what = "was not answered" if waiting.sent else "could not be sent"
-        waiting.result.errback(RequestTimeout(f"{name} {what} in {seconds:g} s", sent=waiting.sent))
+        error = RequestTimeout(f"{name} {what} in {seconds:g} s", sent=waiting.sent)
+        with errands.on_behalf_of(waiting.known_as):
+            waiting.result.errback(error)
+
+    def _give_up(self, waiting: _Waiting) -> None:
+        if waiting.client_message_id in self._waiting:
+            self._forget(waiting)
+            self._log_end(waiting, "given_up", "nobody waits for it any more")
 
     def _forget(self, waiting: _Waiting) -> None:
         """No answer is awaited any more; what was not sent yet is never sent."""
@@ -261,3 +322,8 @@ class Requests:
             waiting.account_id, ()
         ):
             self._lanes[waiting.lane].remove(waiting)
+
+
+def _harmless(code: str) -> str:
+    """The venue's word for a refusal, unless it is one that could say anything."""
+    return code if is_known(code) else "UNKNOWN_CODE"

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from ctrader_twisted import errands
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import SymbolDetails
 from ctrader_twisted.pb import api_pb2
@@ -57,16 +58,21 @@ class Subscriptions:
         refused: Callable[[int, VenueRefusal], None],
         batch: int,
         left_over: Iterable[int] = (),
+        causes_of: Callable[[Collection[int]], str] = lambda _: "",
+        had: Callable[[Collection[int]], None] = lambda _: None,
     ) -> None:
         """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
-        what it will not send. ``left_over``: ids that an earlier life on the same connection was
-        subscribed to; they are unsubscribed first, since only a new subscription brings a full
-        price.
+        what it will not send, ``had`` what is confirmed and described. ``left_over``: ids that an
+        earlier life on the same connection was subscribed to; they are unsubscribed first, since
+        only a new subscription brings a full price. ``causes_of``: who wanted these first, for
+        the log. (Nobody wants an unsubscription: it comes when nobody wants anything.)
         """
         self._session = session
         self._wanted = wanted
         self._tell_described = described
         self._tell_stopped = stopped
+        self._causes_of = causes_of
+        self._tell_had = had
         self.confirmed: set[int] = set(left_over)
         self._renew: set[int] = set(left_over)
         self._described: set[int] = set()
@@ -77,7 +83,7 @@ class Subscriptions:
             "symbol details",
             self._to_describe,
             self._ask_details,
-            self._described.update,
+            self._are_described,
             refused,
         )
         self._subscribe = pursuit(
@@ -142,7 +148,8 @@ class Subscriptions:
 
     def _ask_details(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.symbol_by_id(self._session.account_id, ids)
-        answer = self._session.ask(request, api_pb2.ProtoOASymbolByIdRes, Lane.READ)
+        with errands.on_behalf_of(self._causes_of(ids)):
+            answer = self._session.ask(request, api_pb2.ProtoOASymbolByIdRes, Lane.READ)
 
         def known(message: api_pb2.ProtoOASymbolByIdRes) -> None:
             if self._ended:
@@ -157,14 +164,21 @@ class Subscriptions:
 
     def _ask_subscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.subscribe_spots(self._session.account_id, ids)
-        return self._session.ask(request, api_pb2.ProtoOASubscribeSpotsRes, Lane.SUBSCRIBE)
+        with errands.on_behalf_of(self._causes_of(ids)):
+            return self._session.ask(request, api_pb2.ProtoOASubscribeSpotsRes, Lane.SUBSCRIBE)
 
     def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.unsubscribe_spots(self._session.account_id, ids)
-        return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
+        with errands.on_behalf_of(""):
+            return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
+
+    def _are_described(self, symbol_ids: Collection[int]) -> None:
+        self._described.update(symbol_ids)
+        self._tell_had(self.confirmed.intersection(symbol_ids))
 
     def _started(self, symbol_ids: Collection[int]) -> None:
         self.confirmed.update(symbol_ids)
+        self._tell_had(self._described.intersection(symbol_ids))
         if self.restored_s is None and not self._is_missing():
             self.restored_s = self._clock.seconds() - self._began_at
         # Meanwhile nobody may want it any more.
