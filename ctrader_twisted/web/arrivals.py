@@ -17,6 +17,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.doors import Visitor, is_preflight
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
 
@@ -32,6 +33,7 @@ class ArrivingRequest(Request):
     logger = Logger()
     visitor: Visitor
     correlation_id = ""
+    errand: ClientErrand | None = None
     body_bytes = 0
 
     def gotLength(self, length: int | None) -> None:
@@ -61,7 +63,17 @@ class ArrivingRequest(Request):
             if is_preflight(self):
                 self._let_pages_call()
             else:
-                super().process()
+                self._serve()
+
+    def finish(self) -> None:
+        """All of the answer is written."""
+        super().finish()
+        self._answered(str(self.code))
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """The client did not wait for its answer."""
+        super().connectionLost(reason)
+        self._answered("gone before it was")
 
     def render(self, resrc: IResource) -> None:
         """Let a resource answer. (Between Twisted's own headers and the resource's.)"""
@@ -75,6 +87,17 @@ class ArrivingRequest(Request):
         if not self.startedWriting and not self.finished:
             self._finish_with(Refused(500, "the request failed; see the log"))
         return reason
+
+    def _serve(self) -> None:
+        # The answer may take longer than this call; the errand lasts until it is given.
+        self.errand = ClientErrand(self.correlation_id, self.site.reactor, lasts=True)
+        self.errand.asks((self.method + self.path).decode("latin-1"))
+        with self.errand:
+            super().process()
+
+    def _answered(self, outcome: str) -> None:
+        if self.errand is not None:
+            self.errand.answered(outcome)
 
     def _let_pages_call(self) -> None:
         """The browser's question before a page of another origin sends its request."""
@@ -146,15 +169,7 @@ class ArrivalChannel(HTTPChannel):
         self._cancel()
         self.setTimeout(None)
         given = self.requests[-1].getHeader(CORRELATION_HEADER) if self.requests else None
-        known_as = problems.correlation_id(given)
-        octets = problems.body(refused, known_as)
-        head = (
-            f"HTTP/1.1 {refused.status} {problems.TABLE[refused.status][0]}\r\n"
-            "Server: ctrader-stream\r\nConnection: close\r\n"
-            f"Content-Type: application/problem+json\r\nContent-Length: {len(octets)}\r\n"
-            f"X-Correlation-Id: {known_as}\r\n\r\n"
-        )
-        self.transport.write(head.encode("ascii") + octets)
+        self.transport.write(problems.response(refused, problems.correlation_id(given)))
         self._deadline = self.site.reactor.callLater(LINGER_S, self._drop)
 
     def _send100Continue(self) -> None:

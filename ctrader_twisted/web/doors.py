@@ -23,6 +23,8 @@ from ctrader_twisted.web.keys import ApiKey, KeyRing
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.visitors import Proxies
 
+# The addresses of the tick stream.
+STREAMS = frozenset({b"/", b"/ws"})
 # What needs no key: whether we live (load balancers ask that), and the page, which asks for one.
 OPEN = frozenset({b"", b"healthz", b"readyz", b"favicon.ico", b"static"})
 # These are asked every second by machines, or two dozen at a time by each opening of the page, and
@@ -132,7 +134,7 @@ class Doors:
     def _arrive(self, request: Any) -> Visitor:
         self._check_host(request)
         visitor = self._visitor(request)
-        if asks_upgrade(request):
+        if becomes_websocket(request):
             self._upgrade(request, visitor)
             return visitor
         self._check_origin(request)
@@ -249,6 +251,13 @@ def check_scope(visitor: Visitor, scope: str) -> None:
 def asks_upgrade(request: IRequest) -> bool:
     """Does the request want to become a WebSocket?"""
     return b"websocket" in (request.getHeader(b"upgrade") or b"").lower()
+
+
+def becomes_websocket(request: Any) -> bool:
+    """Will it be one, so that what is wrong can be told by a close code? Everything else gets what
+    is wrong at once, whatever its headers ask for.
+    """
+    return request.method == b"GET" and request.path in STREAMS and asks_upgrade(request)
 
 
 def is_preflight(request: Any) -> bool:

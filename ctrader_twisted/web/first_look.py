@@ -27,7 +27,7 @@ from ctrader_twisted.web import problems
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
 
 _END = b"\r\n\r\n"
-_REQUEST_LINE = re.compile(rb"GET /(?:ws)?(?:\?[!-~]*)? HTTP/1\.1\r\n")
+_REQUEST_LINE = re.compile(rb"GET (/(?:ws)?)(?:\?[!-~]*)? HTTP/1\.1\r\n")
 # Printable ASCII only, no blank before the colon, no continued lines.
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([ -~\t]*?)[ \t]*")
 
@@ -37,7 +37,8 @@ class UpgradeRequest:
 
     method = b"GET"
 
-    def __init__(self, headers: dict[str, list[str]], transport: Any) -> None:
+    def __init__(self, path: bytes, headers: dict[str, list[str]], transport: Any) -> None:
+        self.path = path
         self._headers = headers
         self.transport = transport
         self.requestHeaders = self
@@ -74,7 +75,7 @@ def read_upgrade(octets: bytes, transport: Any) -> UpgradeRequest | None:
     # A body would have to be read before the WebSocket begins.
     if "content-length" in headers or "transfer-encoding" in headers:
         return None
-    return UpgradeRequest(headers, transport)
+    return UpgradeRequest(line[1], headers, transport)
 
 
 class FirstLook(Protocol):

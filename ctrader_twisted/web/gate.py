@@ -13,6 +13,8 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
   lines are wanted: eight times a connection, twice a message. `_without_colours` makes that cheap.
 * ``tcpNoDelay`` is read before it is copied, and the error swallowed, so it is never applied. The
   `Outbox` sets the socket's option itself.
+* A handshake that fails is answered by a line of plain text; and whatever a stranger does wrong, a
+  ping that is not answered included, is a warning in the log. Here it is counted.
 * Its timers run on the global reactor, whatever reactor the factory was given; the one of the
   closing handshake is not cancelled when the connection ends.
 * A client that says goodbye and then reads nothing would keep its socket for ever: closing waits
@@ -33,8 +35,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.logs import redact
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.web import problems
+from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.outbox import Outbox
+from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.timers import Timers
+
+_REASON_LENGTH = 200
 
 # Shared by all who are past their handshake.
 _NO_HEADERS: dict[str, Any] = {}
@@ -46,9 +55,19 @@ class GatedFactory(Protocol):
     """Who makes gated connections, and their ways out."""
 
     clock: IReactorTime
+    metrics: Metrics
 
     def outbox(self, connection: Any) -> Outbox:
         """A way out for a new connection, which has its transport already."""
+
+
+class _Silence:
+    """A logger that says nothing."""
+
+    def _nothing(self, *_: Any, **__: Any) -> None:
+        """Nothing."""
+
+    trace = debug = info = warn = error = _nothing
 
 
 class GatedProtocol(WebSocketServerProtocol):
@@ -56,7 +75,9 @@ class GatedProtocol(WebSocketServerProtocol):
 
     factory: GatedFactory
     outbox: Outbox
+    visitor: Visitor
     closeHandshakeTimeout: float
+    log = _Silence()
     _cut: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
@@ -91,6 +112,22 @@ class GatedProtocol(WebSocketServerProtocol):
         self.leave()
         super().sendCloseFrame(code, reasonUtf8, isReply)
 
+    def failHandshake(self, reason: str, code: int = 400, responseHeaders: Any = None) -> None:
+        """No handshake: a problem, like every other error. (Autobahn has a line of text, made of
+        what the client sent.)
+        """
+        self.wasNotCleanReason = reason
+        refused = bad_handshake(reason, code, dict(responseHeaders or ()))
+        self.factory.metrics.count("requests_refused_at_the_door", refused.code)
+        known_as = self.visitor.correlation_id or problems.correlation_id(None)
+        self.outbox.write(problems.response(refused, known_as))
+        self.dropConnection()
+
+    def onAutoPingTimeout(self) -> None:
+        """The client did not answer a ping."""
+        self.factory.metrics.count("clients_silent")
+        super().onAutoPingTimeout()
+
     def forget_handshake(self) -> None:
         """Let go of what only the handshake needed: a quarter of what an idle client costs."""
         self.http_headers = self.http_request_params = _NO_HEADERS
@@ -116,6 +153,16 @@ def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> t
         # A function as a class attribute would become a method.
         options[name] = staticmethod(value) if callable(value) else value
     return type(protocol.__name__, (protocol,), options)
+
+
+def bad_handshake(reason: str, code: int, headers: dict[str, str]) -> Refused:
+    """What Autobahn finds wrong with a handshake, as a problem: its reason quotes the client."""
+    words = "".join(c if c.isprintable() else "?" for c in redact(reason))[:_REASON_LENGTH]
+    if code == 426 or "Sec-WebSocket-Version" in headers:
+        return Refused(426, words, headers={**headers, "Upgrade": "websocket"})
+    if code == 405:
+        return Refused(405, words, headers={**headers, "Allow": "GET"})
+    return Refused(code, words, code="BAD_HANDSHAKE" if code == 400 else "", headers=headers)
 
 
 def refuse(offers: list[Any]) -> None:
@@ -158,6 +205,8 @@ def check(protocol: type[GatedProtocol]) -> None:
         "sendData",
         "sendCloseFrame",
         "dropConnection",
+        "failHandshake",
+        "onAutoPingTimeout",
         "_closeConnection",
         "_connectionMade",
         "CONFIG_ATTRS",

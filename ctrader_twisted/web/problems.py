@@ -15,6 +15,7 @@ from twisted.web.iweb import IRequest
 
 from ctrader_twisted import contract
 from ctrader_twisted.errors import CtraderError
+from ctrader_twisted.logs import redact
 
 CORRELATION_HEADER = b"x-correlation-id"
 
@@ -36,6 +37,7 @@ TABLE: Mapping[int, tuple[str, str]] = {
     502: ("Bad Gateway", "VENUE_NONSENSE"),
     503: ("Service Unavailable", "NOT_CONNECTED"),
     504: ("Gateway Timeout", "VENUE_TIMEOUT"),
+    505: ("HTTP Version Not Supported", "HTTP_VERSION"),
 }
 
 _OUR_FAULT = 500
@@ -69,7 +71,10 @@ class Refused(CtraderError):
 def correlation_id(given: bytes | None) -> str:
     """The id that the client gave, if it is a harmless word; otherwise a new one."""
     if given is not None and _GIVEN_ID.fullmatch(given):
-        return given.decode("ascii")
+        word = given.decode("ascii")
+        # It will stand in the log, and come back: a key, sent in the wrong header, may not.
+        if redact(word) == word:
+            return word
     return secrets.token_hex(8)
 
 
@@ -86,6 +91,24 @@ def body(refused: Refused, known_as: str) -> bytes:
             retry_after=refused.retry_after,
         )
     )
+
+
+def response(refused: Refused, known_as: str) -> bytes:
+    """The whole answer, where there is no request to answer through; the connection ends."""
+    octets = body(refused, known_as)
+    headers = {
+        "Server": "ctrader-stream",
+        "Connection": "close",
+        "Content-Type": "application/problem+json",
+        "Content-Length": str(len(octets)),
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+        "X-Correlation-Id": known_as,
+        **refused.headers,
+    }
+    lines = [f"HTTP/1.1 {refused.status} {TABLE.get(refused.status, TABLE[_OUR_FAULT])[0]}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + octets
 
 
 def answer(request: IRequest, refused: Refused) -> bytes:

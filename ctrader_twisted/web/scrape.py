@@ -41,6 +41,7 @@ COUNTED: dict[str, tuple[str, str, str]] = {
     "client_request_errors": ("client_errors", "code", "Client requests that were refused"),
     "clients_refused": ("clients_refused", "code", "WebSocket clients that were not let in"),
     "clients_turned_away": ("clients_turned_away", "", "WebSocket clients without room"),
+    "clients_silent": ("clients_silent", "", "Clients dropped since they answered no ping"),
     "clients_closed_slow": ("clients_closed_slow", "", "Clients closed for reading too slowly"),
     "subscriptions_refused": ("subscriptions_refused", "code", "Subscriptions beyond a limit"),
     "requests_refused_at_the_door": ("http_refused", "code", "HTTP requests refused at the door"),

@@ -11,7 +11,7 @@ from twisted.web.server import Request, Site
 
 from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
-from ctrader_twisted.web.doors import Doors, Visitor, asks_upgrade
+from ctrader_twisted.web.doors import STREAMS, Doors, Visitor, asks_upgrade, becomes_websocket
 from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
 from ctrader_twisted.web.first_look import FirstLook, UpgradeRequest
 from ctrader_twisted.web.problems import Refused
@@ -30,19 +30,30 @@ class Upgrade(Resource):
         self._factory = factory
 
     def render(self, request: Any) -> bytes | int:
-        """Hand the connection over; 426 for whoever did not ask for that."""
-        if not asks_upgrade(request):
-            return problems.answer(
-                request,
-                Refused(
-                    426,
-                    "this address speaks WebSocket only",
-                    headers={"Upgrade": "websocket", "Connection": "Upgrade"},
-                ),
-            )
+        """Hand the connection over; a problem for whoever did not ask for that, or cannot."""
+        refused = why_not(request)
+        if refused is not None:
+            return problems.answer(request, refused)
         bound = _Bound(self._factory, request.visitor)
         answer: bytes | int = WebSocketResource(bound).render(request)
         return answer
+
+
+def why_not(request: Any) -> Refused | None:
+    """Why this request for the tick stream does not become a WebSocket; None when it does."""
+    if request.path not in STREAMS:
+        return Refused(404, "there is no such stream; the tick stream is at /ws")
+    if request.method != b"GET":
+        return Refused(405, "a WebSocket begins with GET", headers={"Allow": "GET"})
+    if not asks_upgrade(request):
+        return Refused(
+            426,
+            "this address speaks WebSocket only",
+            headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
+    if request.body_bytes:
+        return Refused(400, "a request for a WebSocket has no body", code="BAD_HANDSHAKE")
+    return None
 
 
 class _Bound:
@@ -72,7 +83,7 @@ class Root(Resource):
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """The resource for the first segment of the path."""
-        if path == b"ws" or (path == b"" and asks_upgrade(request)):
+        if path == b"ws" or becomes_websocket(request):
             return self._tick_stream
         if path == b"static":
             return self._files

@@ -34,6 +34,7 @@ from ctrader_twisted.errors import ClientRequestError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import HEALTH, SLOW, Audience
+from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.client_requests import (
     names,
     read,
@@ -67,8 +68,10 @@ class TickStreamProtocol(GatedProtocol):
     # Not `log`: Autobahn has an attribute of that name, and logs every frame to it.
     logger = Logger()
     is_in = False
+    asked = 0  # Messages that came; the number belongs to the correlation id of each.
     features: frozenset[str] = frozenset()
-    visitor = Visitor(address="", is_here=True, needs_key=False)
+    # Until somebody says who it is: a stranger.
+    visitor = Visitor(address="", is_here=False, needs_key=True)
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,14 +97,19 @@ class TickStreamProtocol(GatedProtocol):
         """One message of the client. Whatever it is, the daemon lives on."""
         if not self.is_in and not self.factory.lobby.heard(self, payload):
             return
-        try:
-            self._check_rate()
-            self._serve(read_header(payload, isBinary), payload)
-        except ClientRequestError as error:
-            self._refuse(error, read_id(payload))
-        except Exception:
-            self.logger.failure("a client's message could not be served")
-            self.close(OUR_FAILURE, "an internal error")
+        self.asked += 1
+        known_as = f"{self.visitor.correlation_id}.{self.asked}"
+        with ClientErrand(known_as, self.factory.clock) as errand:
+            try:
+                self._check_rate()
+                self._serve(errand, read_header(payload, isBinary), payload)
+            except ClientRequestError as error:
+                self._refuse(error, read_id(payload))
+                errand.answered(error.code)
+            except Exception:
+                self.logger.failure("a client's message could not be served")
+                self.close(OUR_FAILURE, "an internal error")
+                errand.answered("INTERNAL_ERROR")
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is over, however it ended."""
@@ -150,7 +158,7 @@ class TickStreamProtocol(GatedProtocol):
 
     # -- requests
 
-    def _serve(self, header: contract.Header, payload: bytes) -> None:
+    def _serve(self, errand: ClientErrand, header: contract.Header, payload: bytes) -> None:
         serve = _REQUESTS.get(header.type)
         if serve is None:
             known = ", ".join(_REQUESTS)
@@ -158,7 +166,9 @@ class TickStreamProtocol(GatedProtocol):
                 "UNKNOWN_TYPE", f"there is no request {header.type!r}; there are {known}"
             )
         self.factory.metrics.count("client_messages", header.type)
-        serve(self, payload, UNSET if header.id is None else header.id)
+        errand.asks(header.type, header.id)
+        told = serve(self, payload, UNSET if header.id is None else header.id)
+        errand.answered("done", told or ())
 
     def _connect(self, payload: bytes, request_id: Any) -> None:
         request = read(payload, contract.Connect)
@@ -169,20 +179,22 @@ class TickStreamProtocol(GatedProtocol):
         health = HEALTH in self.features
         self._reply(self.factory.audience.status(request_id, health=health))
 
-    def _subscribe(self, payload: bytes, request_id: Any) -> None:
+    def _subscribe(self, payload: bytes, request_id: Any) -> list[Wanted]:
         request = read(payload, contract.Subscribe)
         account, outbox = self.factory.account, self.outbox
         allowed, beyond = self._within_limit(names(request))
         results = account.subscribe(outbox, allowed)
+        told = [*results, *beyond]
         self._reply(
             contract.SubscribeResponse(
                 id=request_id,
-                results=[subscribed(wanted) for wanted in [*results, *beyond]],
+                results=[subscribed(wanted) for wanted in told],
                 symbols=self._subscriptions(),
             )
         )
         if request.snapshot:
             self._send_snapshots([wanted.name for wanted in results if wanted.code is None])
+        return told
 
     def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
         request = read(payload, contract.Subscribe)
@@ -280,7 +292,7 @@ class TickStreamProtocol(GatedProtocol):
         super().leave()
 
 
-_REQUESTS: dict[str, Callable[[TickStreamProtocol, bytes, Any], None]] = {
+_REQUESTS: dict[str, Callable[[TickStreamProtocol, bytes, Any], list[Wanted] | None]] = {
     "connect": TickStreamProtocol._connect,
     "subscribe": TickStreamProtocol._subscribe,
     "unsubscribe": TickStreamProtocol._unsubscribe,

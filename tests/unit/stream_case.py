@@ -222,8 +222,7 @@ class StreamCase(SynchronousTestCase):
         wire = wire or Wire(self.clock)
         protocol = self.factory.buildProtocol(wire.getPeer())
         wire.protocol = protocol
-        if visitor is not None:
-            protocol.visitor = visitor
+        protocol.visitor = visitor or Visitor(address="", is_here=True, needs_key=False)
         client = Client(self, wire, protocol)
         self.clients.append(client)
         protocol.makeConnection(wire)

@@ -299,6 +299,58 @@ class OriginTest(DoorCase):
         self.assertNotIn("access-control-allow-headers", answer.headers)
 
 
+class UpgradeTest(DoorCase):
+    """A request to become a WebSocket is let through to be closed with a code, and nothing else."""
+
+    def test_no_way_round_the_door(self) -> None:
+        """Whoever says Upgrade where nothing is upgraded needs a key all the same."""
+        self.key()
+        self.build(is_local=False, with_keys=True)
+        for target in (
+            "/metrics",
+            "/version",
+            "/asyncapi.json",
+            "/ctrader/diagnose?symbol=EURUSD",
+            "/ws/metrics",
+            "/ws/",
+            "//ws",
+            "/nowhere",
+            "ws",
+            "*",
+        ):
+            answer = self.ask(target, Upgrade="websocket", Connection="Upgrade")
+            self.assert_refused(answer, 401, "KEY_REQUIRED")
+        for method in ("POST", "HEAD", "PUT", "OPTIONS"):
+            self.assertEqual(self.ask("/ws", method=method, Upgrade="websocket").status, 401)
+
+    def test_origin_and_rate_count_too(self) -> None:
+        """Nor is a foreign page let in by it, nor anybody more often than allowed."""
+        self.build(is_local=False, calls_per_s=1.0)
+        answer = self.ask("/version", Upgrade="websocket", Origin="https://evil.example")
+        self.assert_refused(answer, 403, "ORIGIN_REFUSED")
+        for _ in range(2):
+            self.ask("/version", Upgrade="websocket")
+        self.assert_refused(self.ask("/version", Upgrade="websocket"), 429, "RATE_LIMIT")
+
+    def test_other_paths(self) -> None:
+        """There is no stream below the stream."""
+        for target in ("/ws/", "/ws/1/abc", "/wss", "//ws"):
+            answer = self.ask(target, Upgrade="websocket", Connection="Upgrade")
+            self.assert_refused(answer, 404, "NOT_FOUND")
+
+    def test_other_methods(self) -> None:
+        """A WebSocket begins with GET, and that is said."""
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "HEAD", "BREW"):
+            answer = self.ask("/ws", method=method, Upgrade="websocket", Connection="Upgrade")
+            self.assertEqual(answer.status, 405, method)
+            self.assertEqual(answer.headers["allow"], "GET")
+
+    def test_a_body(self) -> None:
+        """A body would be taken for frames, so there may be none."""
+        answer = self.ask("/ws", body=b"\x81\x80abcd", Upgrade="websocket", Connection="Upgrade")
+        self.assert_refused(answer, 400, "BAD_HANDSHAKE")
+
+
 class RateTest(DoorCase):
     """How often one may ask."""
 
