@@ -7,17 +7,24 @@ ConfigurationError, which `cli` says in one sentence.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ctrader_twisted.asking import (
+    Answer,
+    NobodyThere,
+    add_daemon,
+    ask,
+    our_address,
+    plain,
+    read_key,
+    sources,
+)
 from ctrader_twisted.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -80,20 +87,24 @@ def run_add(arguments: argparse.Namespace) -> int:
     if arguments.to is not None and arguments.to.exists():
         raise ConfigurationError(f"{arguments.to} exists already: name a new file.")
     text = add_key(path, arguments.name, arguments.scope, made_at)
-    if arguments.to is None:
-        sys.stdout.write(f"{text.reveal()}\n")
-        sys.stderr.write(f"This is the key {arguments.name}; it is stored nowhere, so keep it.\n")
-        return 0
+    told = f"This is the key {arguments.name}; it is stored nowhere, so keep it."
     try:
-        descriptor = os.open(arguments.to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(f"{text.reveal()}\n")
+        if arguments.to is None:
+            sys.stdout.write(f"{text.reveal()}\n")
+            sys.stdout.flush()
+        else:
+            descriptor = os.open(arguments.to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{text.reveal()}\n")
+            told = f"The key {arguments.name} is in {arguments.to}."
     except OSError as error:
+        # Nobody has seen it, and nobody ever will.
         revoke_key(path, arguments.name)
         raise ConfigurationError(
-            f"{arguments.to} cannot be written ({error.strerror}): no key was made."
+            f"{arguments.to or 'standard output'} cannot be written ({error.strerror}): "
+            "no key was made."
         ) from None
-    sys.stderr.write(f"The key {arguments.name} is in {arguments.to}.\n")
+    sys.stderr.write(f"{told}\n")
     return 0
 
 
@@ -121,7 +132,7 @@ def key_file(given: Path | None) -> Path:
         return given.absolute()
     from ctrader_twisted.settings import load_web
 
-    web = load_web(**_sources(None, None))
+    web = load_web(**sources(os.environ, Path()))
     if web.keys_file is None:
         raise ConfigurationError(
             "no key file is configured: set keys_file in tap.conf, or "
@@ -159,9 +170,9 @@ def run_check_config(arguments: argparse.Namespace) -> int:
     from ctrader_twisted.settings import explain, load
     from ctrader_twisted.upstream.tls import read_authorities
 
-    sources = _sources(arguments.config, arguments.env_file)
-    lines = explain(**sources)
-    settings = load(**sources)
+    places = sources(os.environ, Path(), arguments.config, arguments.env_file)
+    lines = explain(**places)
+    settings = load(**places)
     for title, value, where in lines:
         sys.stdout.write(f"{title}\t{value}\t{where}\n")
     for note in settings.notes:
@@ -172,17 +183,6 @@ def run_check_config(arguments: argparse.Namespace) -> int:
         # Only systemd can tell where its socket listens.
         make_doors(settings.web, clock=Clock(), metrics=Metrics())
     return 0
-
-
-def _sources(tap_conf: Path | None, dotenv: Path | None) -> Any:
-    """Where settings come from, for whoever stands in this folder."""
-    usual_conf, usual_dotenv = Path("tap.conf"), Path(".env")
-    return {
-        "options": {},
-        "environ": os.environ,
-        "tap_conf": tap_conf or (usual_conf if usual_conf.exists() else None),
-        "dotenv": dotenv or (usual_dotenv if usual_dotenv.exists() else None),
-    }
 
 
 # -- status ---------------------------------------------------------------------------------------
@@ -211,83 +211,50 @@ def add_status(subcommands: Subcommands) -> None:
         description="What /readyz and /metrics of a running daemon say, readable.",
         epilog="Exit status: 0 when it is ready, 1 when it is not, or does not answer.",
     )
-    parser.add_argument(
-        "--url", metavar="HTTP_URL", help="the daemon, as http://127.0.0.1:8080 (by default ours)"
-    )
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="a file with an API key, if one is needed"
-    )
+    add_daemon(parser)
     parser.set_defaults(run=run_status)
 
 
 def run_status(arguments: argparse.Namespace) -> int:
     """Ask, and print."""
-    url = (arguments.url or _our_url()).rstrip("/")
-    headers = {}
-    if arguments.key_file is not None:
-        try:
-            headers["Authorization"] = f"Bearer {arguments.key_file.read_text().strip()}"
-        except OSError as error:
-            raise ConfigurationError(f"the key file cannot be read: {error.strerror}.") from None
-    ready = json.loads(_get(f"{url}/readyz", headers))
+    import msgspec
+
+    from ctrader_twisted import contract
+
+    url = arguments.url or f"http://{our_address(os.environ, Path())}"
+    key = read_key(arguments.key_file)
+    try:
+        ready = msgspec.json.decode(_get(url, "/readyz", key).body, type=contract.Readiness)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ConfigurationError(f"what answers at {url} is no ctrader-stream.") from None
     say = sys.stdout.write
-    say(f"{url}: {ready['env']}, {ready['status']}\n")
-    for reason in ready.get("reasons", []):
-        say(f"  {reason}\n")
-    sums = _sums(_get(f"{url}/metrics", headers))
+    say(f"{url}: {plain(ready.env)}, {plain(ready.status)}\n")
+    for reason in ready.reasons:
+        say(f"  {plain(reason)}\n")
+    sums = _sums(_get(url, "/metrics", key).body.decode("utf-8", "replace"))
     for label, series, unit in SHOWN:
         say(f"  {label:30} {sums.get(series, 0):g}{unit}\n")
-    return 0 if ready["ready"] else 1
+    return 0 if ready.ready else 1
 
 
-def _our_url() -> str:
-    """Where the daemon that is configured in this folder listens; ConfigurationError if unclear."""
-    from ctrader_twisted.entrance import endpoint_arguments
-    from ctrader_twisted.settings import load_web
-
-    listen = load_web(**_sources(None, None)).listen
-    known = endpoint_arguments(listen)
-    port = known.get("port", known.get("", "0"))
-    if known["kind"] not in {"tcp", "tcp6", "ssl"} or port == "0":
-        raise ConfigurationError(
-            f"the daemon listens on {listen}, which does not tell the address: give it with --url."
-        )
-    host = known.get("interface", "")
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    scheme = "https" if known["kind"] == "ssl" else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _get(url: str, headers: dict[str, str]) -> str:
-    """The text of an answer, also of one that says 503; ConfigurationError without one."""
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"{url} is no address: begin it with http:// or https://.")
-    request = urllib.request.Request(url, headers=headers)
+def _get(url: str, path: str, key: str) -> Answer:
+    """An answer, also one that says 503; ConfigurationError without one."""
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.read().decode())
-    except urllib.error.HTTPError as error:
-        text = error.read().decode("utf-8", "replace")
-        if error.code == 503 and "problem" not in error.headers.get("Content-Type", ""):
-            return text
-        raise ConfigurationError(f"{url} answers {error.code}: {_detail(text)}.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
+        answer = ask(url, path, key)
+    except NobodyThere as reason:
         raise ConfigurationError(f"{url} does not answer ({reason}): is the daemon up?") from None
-
-
-def _detail(text: str) -> str:
-    try:
-        return str(json.loads(text)["detail"])
-    except (ValueError, KeyError, TypeError):
-        return "no problem that we know"
+    if answer.status == 200 or (answer.status == 503 and "problem" not in answer.kind):
+        return answer
+    raise ConfigurationError(f"{url}{path} answers {answer.status}: {answer.detail}.")
 
 
 def _sums(text: str) -> dict[str, float]:
     """Each series of ours, summed over its labels."""
     sums: dict[str, float] = {}
     for line in text.splitlines():
-        match = re.fullmatch(r"ctrader_stream_(\w+)(?:\{.*\})? (\S+)", line)
+        match = re.fullmatch(
+            r"ctrader_stream_(\w+)(?:\{.*\})? (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)", line
+        )
         if match is not None:
             sums[match[1]] = sums.get(match[1], 0.0) + float(match[2])
     return sums

@@ -13,12 +13,19 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
-from urllib.parse import urlsplit
 
+from ctrader_twisted.asking import (
+    add_daemon,
+    add_key_file,
+    our_address,
+    read_key,
+    websocket_url,
+)
 from ctrader_twisted.chores import add_check_config, add_keys, add_status
 from ctrader_twisted.errors import ConfigurationError
 
@@ -28,15 +35,32 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one subcommand; the exit status."""
-    arguments = make_parser().parse_args(argv)
-    run: Callable[[argparse.Namespace], int] = arguments.run
+    sys.stdout, sys.stderr = stream(sys.stdout), stream(sys.stderr)
     try:
-        return run(arguments)
+        arguments = make_parser().parse_args(argv)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        status = run(arguments)
+        sys.stdout.flush()
+        return status
     except ConfigurationError as error:
-        print(f"ctrader-stream: {error}", file=sys.stderr)
-        return 1
+        return failed(str(error))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Who has read enough (`| head`) is no error.
+        return 0
+    except OSError as error:
+        where = error.filename or "standard output"
+        return failed(f"{where} cannot be used ({error.strerror or error}).")
+    finally:
+        forget_unwritten(sys.stdout)
+
+
+def failed(why: str) -> int:
+    """Say it, if somebody listens; the exit status."""
+    with suppress(OSError):
+        print(f"ctrader-stream: {why}", file=sys.stderr)
+    return 1
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -87,13 +111,12 @@ def add_tail(subcommands: Subcommands) -> None:
 
 def run_tail(arguments: argparse.Namespace) -> int:
     """Follow the symbols until there is a reason to stop."""
-    url = arguments.url or default_url(os.environ, Path())
+    url = arguments.url or f"ws://{our_address(os.environ, Path())}/ws"
     key = read_key(arguments.key_file)
     from twisted.internet import reactor
 
     from ctrader_twisted.tail import make_tail
 
-    out, err = stream(sys.stdout), stream(sys.stderr)
     follower = make_tail(
         reactor,
         url=url,
@@ -101,13 +124,11 @@ def run_tail(arguments: argparse.Namespace) -> int:
         symbols=arguments.symbols,
         count=arguments.count,
         as_json=arguments.json,
-        out=out,
-        err=err,
+        out=sys.stdout,
+        err=sys.stderr,
         environ=os.environ,
     )
-    status = run_until(reactor, follower)
-    forget_unwritten(out)
-    return status
+    return run_until(reactor, follower)
 
 
 def run_until(reactor: Any, follower: Any) -> int:
@@ -134,9 +155,10 @@ def run_until(reactor: Any, follower: Any) -> int:
 
 
 def stream(standard: Any) -> TextIO:
-    """A standard stream that takes every symbol's name; one that was closed takes it to nowhere."""
-    given: TextIOWrapper = standard or open(os.devnull, "w")  # noqa: SIM115
-    given.reconfigure(errors="replace")
+    """A standard stream that takes every name; one that was closed takes it to nowhere."""
+    given: TextIO = standard or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(given, TextIOWrapper):
+        given.reconfigure(errors="replace")
     return given
 
 
@@ -146,38 +168,6 @@ def forget_unwritten(out: TextIO) -> None:
         out.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
-
-
-def default_url(environ: Mapping[str, str], folder: Path) -> str:
-    """Where the daemon that is configured in this folder listens; ConfigurationError if unclear."""
-    from ctrader_twisted.settings import load_web
-
-    tap_conf, dotenv = folder / "tap.conf", folder / ".env"
-    web = load_web(
-        options={},
-        environ=environ,
-        tap_conf=tap_conf if tap_conf.exists() else None,
-        dotenv=dotenv if dotenv.exists() else None,
-    )
-    return url_of(web.listen)
-
-
-def url_of(listen: str) -> str:
-    """The address of the tick stream behind a Twisted endpoint string of the kind `tcp`."""
-    kind, *rest = [part.replace("\\", "") for part in re.split(r"(?<!\\):", listen)]
-    given: dict[str, str] = {}
-    for part in rest:
-        name, equals, value = part.partition("=")
-        given.update({name: value} if equals else {"port": part})
-    port = given.get("port", "0")
-    if kind != "tcp" or not port.isdecimal() or int(port) == 0:
-        raise ConfigurationError(
-            f"the daemon listens on {listen}, which does not tell the address: give it with --url, "
-            "such as --url ws://127.0.0.1:8080/ws."
-        )
-    host = given.get("interface", "")
-    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
-    return f"ws://{f'[{host}]' if ':' in host else host}:{port}/ws"
 
 
 # -- doctor ---------------------------------------------------------------------------------------
@@ -196,10 +186,7 @@ def add_doctor(subcommands: Subcommands) -> None:
         epilog="Exit status: 0 when no link is broken, 1 when one is.",
     )
     parser.add_argument("symbol", nargs="?", default="EURUSD", metavar="SYMBOL", type=symbol)
-    parser.add_argument(
-        "--url", metavar="HTTP_URL", help="the daemon, as http://127.0.0.1:8080 (by default ours)"
-    )
-    add_key_file(parser)
+    add_daemon(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run_doctor)
 
@@ -210,7 +197,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
     url = arguments.url
     try:
-        url = url or default_url(os.environ, Path()).replace("ws", "http", 1).removesuffix("/ws")
+        url = url or f"http://{our_address(os.environ, Path())}"
     except ConfigurationError:
         url = ""
     return doctor.run(
@@ -222,24 +209,6 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         out=sys.stdout,
         err=sys.stderr,
     )
-
-
-def add_key_file(parser: argparse.ArgumentParser) -> None:
-    """``--key-file``: never the key itself, which other users could read off the command line."""
-    parser.add_argument(
-        "--key-file", type=Path, metavar="FILE", help="a file with an API key, if one is needed"
-    )
-
-
-def read_key(path: Path | None) -> str:
-    """The key in a file; empty without one. ConfigurationError when it cannot be read."""
-    if path is None:
-        return ""
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a key"
-        raise ConfigurationError(f"the key file {path} cannot be read: {reason}") from error
 
 
 # -- kinds of arguments ---------------------------------------------------------------------------
@@ -257,24 +226,6 @@ def positive(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text!a} is no whole number above 0")
     return int(text)
-
-
-def websocket_url(text: str) -> str:
-    """An address that begins with ws:// or wss://."""
-    advice = "must be like ws://127.0.0.1:8080/ws or wss://example.org/ws"
-    try:
-        parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    good = host and host != "unix" and port != 0 and text.isascii() and text.isprintable()
-    if not good or parts.scheme not in {"ws", "wss"} or parts.fragment or " " in text:
-        raise argparse.ArgumentTypeError(advice)
-    if parts.username is not None or parts.password is not None:
-        raise argparse.ArgumentTypeError(
-            f"{advice}, without a name or a password, which everyone on the machine could read"
-        )
-    return text
 
 
 COMMANDS: tuple[Callable[[Subcommands], None], ...] = (

@@ -6,18 +6,18 @@ configuration, name, socket, TLS, credentials, symbol.
 
 from __future__ import annotations
 
-import http.client
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
-from urllib.parse import quote, urlsplit
+from typing import TextIO
+from urllib.parse import quote
 
 import msgspec
 
 from ctrader_twisted import contract
+from ctrader_twisted.asking import NobodyThere, ask, plain, sources
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.settings import Settings, load
@@ -36,51 +36,38 @@ def run(
 
     ``is_asked_for``: that daemon and no other is meant.
     """
-    report = ask(url, symbol, key) if url else None
+    why = "The address of the daemon is not clear"
+    report = None
+    if url:
+        try:
+            report = ask_daemon(url, symbol, key)
+        except NobodyThere as reason:
+            why = f"no daemon answers at {url} ({reason})"
     if report is None and is_asked_for:
-        raise ConfigurationError(
-            f"no daemon answers at {url}: is it running, and is that its port?"
-        )
+        raise ConfigurationError(f"{why}: is it running, and is that its port?")
     if report is None:
-        where = f"No daemon answers at {url}" if url else "The address of the daemon is not clear"
-        err.write(f"{where}, so this is tried from here.\n\n")
+        err.write(f"{why[0].upper()}{why[1:]}, so this is tried from here.\n\n")
         err.flush()
         report = summary(symbol, list(examine(symbol)))
     if as_json:
         out.write(msgspec.json.encode(report).decode() + "\n")
     else:
-        out.write("\n".join(lines(report, round(time.time() * 1000))) + "\n")
+        out.writelines(f"{plain(line)}\n" for line in lines(report, round(time.time() * 1000)))
     return 0 if report.first_broken is None else EXIT_BROKEN
 
 
 # -- a daemon that runs ---------------------------------------------------------------------------
 
 
-def ask(url: str, symbol: str, key: str) -> contract.Diagnosis | None:
-    """What the daemon says; None when nobody listens. ConfigurationError when it will not say."""
-    parts = urlsplit(url)
-    kinds: dict[str, Callable[..., Any]] = {
-        "http": http.client.HTTPConnection,
-        "https": http.client.HTTPSConnection,
-    }
-    if parts.scheme not in kinds or not parts.hostname:
-        raise ConfigurationError("--url must be like http://127.0.0.1:8080.")
-    connection = kinds[parts.scheme](parts.hostname, parts.port, timeout=TIMEOUT_S)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+def ask_daemon(url: str, symbol: str, key: str) -> contract.Diagnosis:
+    """What the daemon says; NobodyThere without an answer, ConfigurationError without a report."""
+    answer = ask(url, f"/ctrader/diagnose?symbol={quote(symbol)}", key)
+    if answer.status != 200 and "problem" in answer.kind:
+        raise ConfigurationError(f"the daemon at {url} answers {answer.status}: {answer.detail}.")
     try:
-        connection.request("GET", f"/ctrader/diagnose?symbol={quote(symbol)}", headers=headers)
-        answer = connection.getresponse()
-        status, body = answer.status, answer.read()
-    except (OSError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-    if status in {401, 403}:
-        raise ConfigurationError(f"the daemon at {url} wants a key: give it with --key-file.")
-    try:
-        return msgspec.json.decode(body, type=contract.Diagnosis)
-    except msgspec.DecodeError as error:
-        raise ConfigurationError(f"what answers at {url} is no ctrader-stream: {error}") from error
+        return msgspec.json.decode(answer.body, type=contract.Diagnosis)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise ConfigurationError(f"what answers at {url} is no ctrader-stream.") from None
 
 
 # -- without a daemon -----------------------------------------------------------------------------
@@ -90,7 +77,7 @@ def examine(symbol: str) -> Iterator[Link]:
     """Everything that the daemon would need, up to the first thing that is missing."""
     process = Link("process", Holds.NO, cause="no daemon runs here", advice="Start the daemon.")
     try:
-        settings = load(options={}, environ=os.environ, **_files())
+        settings = load(**sources(os.environ, Path()))
         door = door_of(settings)
     except ConfigurationError as error:
         yield Link("configuration", Holds.NO, cause=str(error), advice="Correct it as it says.")
@@ -121,11 +108,6 @@ def door_of(settings: Settings) -> Door:
         account_id=venue.account_id,
         timeout_s=TIMEOUT_S,
     )
-
-
-def _files() -> dict[str, Path | None]:
-    found = {"tap_conf": Path("tap.conf"), "dotenv": Path(".env")}
-    return {name: path if path.exists() else None for name, path in found.items()}
 
 
 def summary(symbol: str, links: Sequence[Link]) -> contract.Diagnosis:

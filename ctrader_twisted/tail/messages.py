@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ctrader_twisted.asking import plain
+
 DAY_MS = 86_400_000
 # The year 9999, less what time zones may add.
 LAST_MS = 253_402_300_800_000 - 2 * DAY_MS
@@ -105,11 +107,6 @@ def text_of(message: Message, name: str) -> str:
     """A field of text or of a number, fit for a terminal; empty when it is absent."""
     value = message.get(name)
     return plain(value) if isinstance(value, str) else ""
-
-
-def plain(text: str) -> str:
-    """The text without anything that a terminal would obey, on one line."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _number(message: Message, name: str, default: str | None = None) -> str:

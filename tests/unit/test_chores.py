@@ -143,19 +143,53 @@ class StatusTest(ChoreCase):
 
     def test_no_address(self) -> None:
         """Files are no daemon."""
-        status, _, err = self.run_command("status", "--url", "file:///etc/passwd")
-        self.assertEqual(status, 1)
-        self.assertIn("http://", err)
+        for command in ("status", "doctor"):
+            for url in (
+                "file:///etc/passwd",
+                "127.0.0.1:8080",
+                "http://",
+                "http://127.0.0.1:99999",
+                "http://me:hush@127.0.0.1:8080",
+                "http://127.0.0.1:8080/?symbol=EURUSD",
+            ):
+                status, _, err = self.run_command(command, "--url", url)
+                self.assertEqual(status, 2, url)
+                self.assertIn("argument --url: ", err)
+                self.assertNotIn("hush", err)
 
     def test_where_it_listens(self) -> None:
         """Without --url it is where the daemon of this folder listens, or a sentence."""
         for listen, url in (
-            ("tcp:1:interface=127.0.0.1", "http://127.0.0.1:1/"),
-            ("tcp:port=1", "http://127.0.0.1:1/"),
-            (r"tcp6:1:interface=\:\:1", "http://[::1]:1/"),
+            ("tcp:1:interface=127.0.0.1", "http://127.0.0.1:1 "),
+            ("tcp:port=1", "http://127.0.0.1:1 "),
+            (r"tcp6:1:interface=\:\:1", "http://[::1]:1 "),
             ("unix:here.sock", "give it with --url"),
         ):
             Path("tap.conf").write_text(f"[web]\nlisten = {listen}\n")
             status, _, err = self.run_command("status")
             self.assertEqual(status, 1)
             self.assertIn(url, err)
+
+
+class KeyFileTest(ChoreCase):
+    """``--key-file`` of the commands that ask a daemon."""
+
+    def test_files_without_a_key(self) -> None:
+        """Several lines, no text, nothing, too much: one sentence, which repeats nothing of it."""
+        for content in (b"cts_hush\nx: y\n", b"\xf5\x00hush", b"", b" \n", b"hush" * 9999):
+            Path("k").write_bytes(content)
+            for command in ("status", "doctor"):
+                with self.subTest(command=command, content=content[:10]):
+                    status, out, err = self.run_command(command, "--key-file", "k")
+                    self.assertEqual((status, out), (1, ""))
+                    self.assertIn("the key file k holds no key", err)
+                    self.assertEqual(err.count("\n"), 1)
+                    self.assertNotIn("hush", err)
+
+    def test_files_that_cannot_be_read(self) -> None:
+        """A folder, and nothing at all, are named with the reason."""
+        for name, words in ((".", "Is a directory"), ("no", "No such file")):
+            for command in ("status", "doctor"):
+                status, _, err = self.run_command(command, "--key-file", name)
+                self.assertEqual(status, 1)
+                self.assertIn(words, err)

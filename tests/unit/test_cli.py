@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted import cli
+from ctrader_twisted import asking, cli
 from ctrader_twisted.errors import ConfigurationError
 
 
@@ -83,7 +83,7 @@ class ArgumentTests(SynchronousTestCase):
     def test_addresses(self) -> None:
         """Both schemes, names and addresses of both kinds, with and without port and path."""
         for url in ["ws://localhost", "wss://x.org:8443/prices/ws?x=1", "ws://[::1]:8080/ws"]:
-            self.assertEqual(cli.websocket_url(url), url)
+            self.assertEqual(asking.websocket_url(url), url)
 
     def test_help(self) -> None:
         """What the exit status means stands in the help."""
@@ -105,21 +105,22 @@ class AddressTests(SynchronousTestCase):
 
     def url(self, environ: Mapping[str, str] | None = None) -> str:
         """The address that follows from the folder and this environment."""
-        return cli.default_url(environ or {}, self.folder)
+        return asking.our_address(environ or {}, self.folder)
 
     def test_endpoints(self) -> None:
         """Every spelling of a `tcp:` endpoint; listening everywhere includes this machine."""
         table = {
-            "tcp:port=8080:interface=127.0.0.1": "ws://127.0.0.1:8080/ws",
-            "tcp:8081": "ws://127.0.0.1:8081/ws",
-            "tcp:port=8082": "ws://127.0.0.1:8082/ws",
-            "tcp:8083:interface=0.0.0.0": "ws://127.0.0.1:8083/ws",
-            "tcp:8084:interface=10.0.0.7:backlog=5": "ws://10.0.0.7:8084/ws",
-            r"tcp:8085:interface=\:\:1": "ws://[::1]:8085/ws",
-            r"tcp:interface=\:\::port=8086": "ws://[::1]:8086/ws",
+            "tcp:port=8080:interface=127.0.0.1": "127.0.0.1:8080",
+            "tcp:8081": "127.0.0.1:8081",
+            "tcp:port=8082": "127.0.0.1:8082",
+            "tcp:8083:interface=0.0.0.0": "127.0.0.1:8083",
+            "tcp:8084:interface=10.0.0.7:backlog=5": "10.0.0.7:8084",
+            r"tcp:8085:interface=\:\:1": "[::1]:8085",
+            r"tcp:interface=\:\::port=8086": "[::1]:8086",
+            "tcp6:8087": "[::1]:8087",
         }
         for listen, url in table.items():
-            self.assertEqual(cli.url_of(listen), url)
+            self.assertEqual(asking.address_of(listen), url)
 
     def test_other_endpoints(self) -> None:
         """What does not tell an address needs --url."""
@@ -130,21 +131,21 @@ class AddressTests(SynchronousTestCase):
             "systemd:domain=INET:name=x",
         ]:
             with self.assertRaisesRegex(ConfigurationError, "give it with --url"):
-                cli.url_of(listen)
+                asking.address_of(listen)
 
     def test_nothing_is_configured(self) -> None:
         """The default port on this machine."""
-        self.assertEqual(self.url(), "ws://127.0.0.1:8080/ws")
+        self.assertEqual(self.url(), "127.0.0.1:8080")
 
     def test_the_sources_in_their_order(self) -> None:
         """tap.conf, then .env, then the environment; `listen` beats WS_PORT."""
         (self.folder / "tap.conf").write_text("[web]\nws_port = 8181\n")
-        self.assertEqual(self.url(), "ws://127.0.0.1:8181/ws")
+        self.assertEqual(self.url(), "127.0.0.1:8181")
         (self.folder / ".env").write_text("WS_PORT=8282\n")
-        self.assertEqual(self.url(), "ws://127.0.0.1:8282/ws")
-        self.assertEqual(self.url({"PORT": "8383"}), "ws://127.0.0.1:8383/ws")
+        self.assertEqual(self.url(), "127.0.0.1:8282")
+        self.assertEqual(self.url({"PORT": "8383"}), "127.0.0.1:8383")
         listen = {"WS_PORT": "8383", "CTRADER_STREAM_WEB_LISTEN": "tcp:8484"}
-        self.assertEqual(self.url(listen), "ws://127.0.0.1:8484/ws")
+        self.assertEqual(self.url(listen), "127.0.0.1:8484")
 
     def test_credentials_are_the_daemons_business(self) -> None:
         """Neither missing credentials nor a secret that only the daemon may read are in the way."""
@@ -152,7 +153,7 @@ class AddressTests(SynchronousTestCase):
         (self.folder / "token").write_text("hush")
         (self.folder / "token").chmod(0o644)
         environ = {"CTRADER_ACCESS_TOKEN_FILE": str(self.folder / "token"), "WS_PORT": "8585"}
-        self.assertEqual(self.url(environ), "ws://127.0.0.1:8585/ws")
+        self.assertEqual(self.url(environ), "127.0.0.1:8585")
 
     def test_a_mistake_in_the_configuration(self) -> None:
         """It ends as the daemon's start would."""
