@@ -261,8 +261,7 @@ class Feed:
         if error.code in {"SYMBOL_NOT_FOUND", "UNKNOWN_SYMBOL"}:
             self._relist_soon()
         if symbol is not None:
-            self._causes.drop([symbol.key])
-            self._withdraw(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
+            self._give_back(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
 
     # -- inside
 
@@ -326,7 +325,12 @@ class Feed:
         for key in list(self._wanted()):
             resolved = self._look_up(key)
             if resolved.code is not None:
-                self._withdraw(key, resolved)
+                self._give_back(key, resolved)
+
+    def _give_back(self, key: str, wanted: Wanted) -> None:
+        with errands.on_behalf_of(self._causes.of([key]) or errands.current()):
+            self._withdraw(key, wanted)
+        self._causes.drop([key])
 
     def _become(self, phase: Phase, **why: Any) -> None:
         before = self.state

@@ -70,7 +70,7 @@ class ArrivingRequest(Request):
         super().finish()
         self._answered(str(self.code))
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+    def connectionLost(self, reason: Failure) -> None:
         """The client did not wait for its answer."""
         super().connectionLost(reason)
         self._answered("gone before it was")
@@ -90,8 +90,8 @@ class ArrivingRequest(Request):
 
     def _serve(self) -> None:
         # The answer may take longer than this call; the errand lasts until it is given.
-        self.errand = ClientErrand(self.correlation_id, self.site.reactor, lasts=True)
-        self.errand.asks((self.method + self.path).decode("latin-1"))
+        self.errand = ClientErrand(self.correlation_id, self.channel.site.reactor, lasts=True)
+        self.errand.asks((self.method + b" " + self.path).decode("latin-1"))
         with self.errand:
             super().process()
 

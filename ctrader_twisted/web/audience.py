@@ -145,10 +145,16 @@ class Audience:
 
     def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
         """A want that was accepted turned out to be impossible."""
-        for consumer in consumers:
-            client = self._clients.get(consumer)
-            if client is not None:
-                client.withdrawn(wanted)
+        concerned = [self._clients[consumer] for consumer in consumers if consumer in self._clients]
+        for client in concerned:
+            client.withdrawn(wanted)
+        # With the correlation id of whoever it was for that the venue, or its list, was asked.
+        self.log.info(
+            "clients told that {symbol!r} cannot be had: {count} ({code})",
+            symbol=wanted.name,
+            count=len(concerned),
+            code=wanted.code,
+        )
 
     # -- clients
 

@@ -17,27 +17,31 @@ from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.errands import Errand
 from ctrader_twisted.logs import redact
 
-_HARMLESS = re.compile(r"[A-Za-z0-9._/-]{1,100}")
+# A word, or the method and path of an HTTP request.
+_HARMLESS = re.compile(r"(?:[A-Z]{1,10} )?[A-Za-z0-9._/-]{1,100}")
 
 
 class ClientErrand(Errand):
     """One request of a client.
 
-    ``request`` is what it asks for, ``request_id`` what the client calls it: both in its own words,
-    which are looked at when they are told.
+    What it says of itself is looked at when it is told, and not before: most is never told.
     """
 
-    __slots__ = ("_began_at", "_clock", "_is_told", "request", "request_id")
+    __slots__ = ("_began_at", "_clock", "_is_told", "_request", "_request_id")
 
     log = Logger()
 
     def __init__(self, known_as: str, clock: IReactorTime, *, lasts: bool = False) -> None:
         super().__init__(known_as, lasts=lasts)
-        self.request: object = "-"
-        self.request_id: object = "-"
+        self._request: object = None
+        self._request_id: object = None
         self._clock = clock
         self._began_at = clock.seconds()
         self._is_told = False
+
+    def asks(self, request: object, request_id: object = None) -> None:
+        """What it asks for, and what the client calls it, in the client's own words."""
+        self._request, self._request_id = request, request_id
 
     def leads_on(self) -> None:
         """The venue has to be asked: from now on this is a matter for the log."""
@@ -45,8 +49,8 @@ class ClientErrand(Errand):
             self._is_told = True
             self.log.info(
                 "[{correlation_id}] a client asks: {request} (its id: {request_id})",
-                request=harmless(self.request),
-                request_id=harmless(self.request_id),
+                request=harmless(self._request),
+                request_id=harmless(self._request_id),
                 correlation_id=self.known_as,
             )
 
@@ -61,8 +65,8 @@ class ClientErrand(Errand):
             self.log.info(
                 "[{correlation_id}] the client was answered: {request}, {outcome}, after "
                 "{duration_ms} ms",
-                request=harmless(self.request),
-                request_id=harmless(self.request_id),
+                request=harmless(self._request),
+                request_id=harmless(self._request_id),
                 outcome=_told(symbols) if symbols else outcome,
                 correlation_id=self.known_as,
                 duration_ms=round((self._clock.seconds() - self._began_at) * 1000, 1),
@@ -77,5 +81,7 @@ def _told(symbols: Sequence[Wanted]) -> str:
 
 def harmless(word: object) -> str:
     """A client's word as it may stand in the log: plain and short, and no secret; else "?"."""
-    text = str(word)[:101]
+    if word is None:
+        return "-"
+    text = str(word)[:112]
     return redact(text) if _HARMLESS.fullmatch(text) else "?"
