@@ -102,12 +102,13 @@ class DoorCase(SynchronousTestCase):
         self,
         *,
         with_keys: bool = False,
+        keys: KeyRing | None = None,
         is_local: bool = True,
         details: Callable[[], dict[str, Any]] = dict,
         **policy: Any,
     ) -> None:
         """The site, anew."""
-        keys = KeyRing(self.key_file) if with_keys else None
+        keys = KeyRing(self.key_file) if with_keys else keys
         self.doors = Doors(
             clock=self.clock,
             policy=DoorPolicy(is_local=is_local, **policy),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 from typing import Any
@@ -14,6 +15,21 @@ from ctrader_twisted.logs import Secret
 from ctrader_twisted.web.doors import WRONG_KEYS, WRONG_KEYS_PER_S
 from ctrader_twisted.web.keys import KeyRing, add_key, read_keys, revoke_key
 from tests.unit.door_case import Answer, DoorCase
+
+GOOD = {"name": "a", "scopes": ["read"], "sha256": "0" * 64, "made_at": "now"}
+WRONG_ENTRIES = [
+    json.dumps({"keys": [{**GOOD, **wrong}]}).encode()
+    for wrong in (
+        {"sha256": "é" * 64},
+        {"sha256": "0" * 63},
+        {"sha256": ""},
+        {"scopes": ["root"]},
+        {"scopes": "read"},
+        {"name": ""},
+        {"name": "a\nb"},
+        {"made_at": 1},
+    )
+]
 
 
 class KeyFileTest(DoorCase):
@@ -58,7 +74,7 @@ class KeyFileTest(DoorCase):
     def test_missing_or_damaged(self) -> None:
         """A file that is not there, or is no such file, is one sentence."""
         self.assertIn("keys add", self.refusal(KeyRing, self.key_file))
-        for content in (b"", b"{", b"[]", b'{"keys": 1}', b"\xff\xfe"):
+        for content in (b"", b"{", b"[]", b'{"keys": 1}', *WRONG_ENTRIES, b"\xff\xfe"):
             self.key_file.write_bytes(content)
             self.key_file.chmod(0o600)
             self.assertIn("damaged", self.refusal(KeyRing, self.key_file))
@@ -139,6 +155,64 @@ class ChangesTest(DoorCase):
         """Whatever is shown as a key is compared, and is none."""
         for text in ("", "x", "cts_", "\udcff", "é" * 1000, self.first.reveal() + "x"):
             self.assertIsNone(self.ring.find(Secret(text)), ascii(text[:9]))
+
+
+class WorkTest(DoorCase):
+    """What is done for a key does not depend on whether it is right: time tells nothing."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.texts = [self.key(f"k{number}") for number in range(5)]
+        self.revoked = self.key("gone")
+        revoke_key(self.key_file, "gone")
+        self.work: list[tuple[str, int, int]] = []
+        self.ring = KeyRing(self.key_file, digest=self.digest, is_same=self.is_same)
+
+    def digest(self, text: Secret) -> str:
+        """Hashing, written down."""
+        self.work.append(("hash", len(text.reveal()), 1))
+        return hashlib.sha256(text.reveal().encode()).hexdigest()
+
+    def is_same(self, one: str, other: str) -> bool:
+        """Comparing, written down."""
+        self.work.append(("compare", len(one), len(other)))
+        return hmac.compare_digest(one, other)
+
+    def shown(self) -> dict[str, str]:
+        """Keys of one length: right ones from both ends of the file, and all kinds of wrong."""
+        right = self.texts[0]
+        return {
+            "the first": right,
+            "the last": self.texts[-1],
+            "unknown": "cts_" + "x" * 43,
+            "wrong in the first place": "xxxx" + right[4:],
+            "wrong in the last place": right[:-1] + ("A" if right[-1] != "A" else "B"),
+            "revoked": self.revoked,
+        }
+
+    def test_same_work(self) -> None:
+        """One hash of what was shown, and one comparison of whole hashes for every key there is:
+        for right, wrong, unknown and revoked ones alike.
+        """
+        expected = [("hash", 47, 1), *[("compare", 64, 64)] * len(self.texts)]
+        found = {}
+        for name, text in self.shown().items():
+            self.work.clear()
+            key = self.ring.find(Secret(text))
+            found[name] = None if key is None else key.name
+            self.assertEqual(self.work, expected, name)
+        self.assertEqual(found, dict.fromkeys(found) | {"the first": "k0", "the last": "k4"})
+
+    def test_same_work_at_the_door(self) -> None:
+        """Nor does a whole request bring more or less of it, wherever it goes to."""
+        self.build(is_local=False, keys=self.ring)
+        work = set()
+        for number, text in enumerate(self.shown().values()):
+            for target in ("/nowhere", "/healthz"):
+                self.work.clear()
+                self.ask(target, peer=f"192.0.2.{number}", Authorization=f"Bearer {text}")
+                work.add(tuple(self.work))
+        self.assertEqual(len(work), 1)
 
 
 class BearerTest(DoorCase):
