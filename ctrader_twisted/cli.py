@@ -128,7 +128,10 @@ def run_tail(arguments: argparse.Namespace) -> int:
         err=sys.stderr,
         environ=os.environ,
     )
-    return run_until(reactor, follower)
+    status = run_until(reactor, follower)
+    # Of output that could not be written it has said what there is to say.
+    forget_unwritten(sys.stdout)
+    return status
 
 
 def run_until(reactor: Any, follower: Any) -> int:
