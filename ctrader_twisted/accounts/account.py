@@ -69,6 +69,7 @@ class Account:
         self._listener = listener
         self._deliver_to = listener.deliver
         self._demand = Demand(grace_s)
+        self._groups = self._demand.groups
         self._soon: IDelayedCall | None = None
         self._grace: IDelayedCall | None = None
         self._stopped = False
@@ -176,7 +177,7 @@ class Account:
             self._listener.symbol_health(list(concerned), news)
 
     def _deliver(self, tick: Tick) -> None:
-        groups = self._demand.groups(tick.symbol.key)
+        groups = self._groups(tick.symbol.key)
         if groups:
             try:
                 self._deliver_to(tick, groups)

@@ -50,6 +50,9 @@ class Demand:
         self._group_of: dict[Consumer, Group] = {}
         self._groups: dict[frozenset[str], Group] = {}
         self._by_key: dict[str, dict[Group, None]] = {}
+        # The groups to deliver a symbol to, by its key; None when nobody wants it. Asked for every
+        # tick, so it is the table's own look-up and no method around it.
+        self.groups: Callable[[str], Collection[Group] | None] = self._by_key.get
         self._lingering: dict[str, float] = {}
 
     def want(self, consumer: Consumer, keys: Iterable[str]) -> None:
@@ -74,13 +77,9 @@ class Demand:
         group = self._group_of.get(consumer)
         return frozenset() if group is None else group.keys
 
-    def groups(self, key: str) -> Collection[Group]:
-        """The groups to deliver a symbol to; empty when nobody wants it."""
-        return self._by_key.get(key, ())
-
     def consumers(self, key: str) -> list[Consumer]:
         """Everyone who wants a symbol."""
-        return [member for group in self.groups(key) for member in group.members]
+        return [member for group in self._by_key.get(key, ()) for member in group.members]
 
     def wanted(self, now: float) -> set[str]:
         """The keys that should be subscribed: wanted by somebody, or still in their grace."""

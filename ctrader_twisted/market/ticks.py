@@ -54,19 +54,34 @@ class Ticks:
         quote = self._quotes.get(spot.symbol_id)
         if quote is None:
             quote = self._quotes[spot.symbol_id] = _Quote()
-        bid, ask = spot.bid, spot.ask
+        bid, ask, received_ms = spot.bid, spot.ask, spot.received_ms
+        # An absent side is 0, and what is remembered of it stands.
         if bid:
             quote.bid = bid
+        else:
+            bid = quote.bid
         if ask:
             quote.ask = ask
-        quote.received_ms = received_ms = spot.received_ms
-        quote.time_ms = spot.timestamp_ms or received_ms
-        return _complete(quote)
+        else:
+            ask = quote.ask
+        time_ms = quote.time_ms = spot.timestamp_ms or received_ms
+        quote.received_ms = received_ms
+        symbol = quote.symbol
+        if symbol is None or not bid or not ask:
+            return None
+        digits = quote.digits
+        if not quote.is_round:
+            bid, ask = round_points(bid, digits), round_points(ask, digits)
+        quote.seq = seq = quote.seq + 1
+        tick = quote.tick = Tick(symbol, digits, bid, ask, time_ms, received_ms, seq)
+        return tick
 
     def catch_up(self, symbol_id: int) -> Tick | None:
         """The tick that was held back only because the digits were not known yet, if any."""
         quote = self._quotes.get(symbol_id)
-        return None if quote is None or quote.tick is not None else _complete(quote)
+        if quote is None or quote.tick is not None:
+            return None
+        return self.update(SpotUpdate(symbol_id, 0, 0, quote.time_ms, quote.received_ms))
 
     def last(self, symbol_id: int) -> Tick | None:
         """The newest tick of this life of the session; None when there was none."""
@@ -83,14 +98,3 @@ class Ticks:
     def forget(self) -> None:
         """An outage: prices, digits and sequence numbers all begin again."""
         self._quotes.clear()
-
-
-def _complete(quote: _Quote) -> Tick | None:
-    symbol, digits, bid, ask = quote.symbol, quote.digits, quote.bid, quote.ask
-    if symbol is None or not bid or not ask:
-        return None
-    if not quote.is_round:
-        bid, ask = round_points(bid, digits), round_points(ask, digits)
-    quote.seq = seq = quote.seq + 1
-    tick = quote.tick = Tick(symbol, digits, bid, ask, quote.time_ms, quote.received_ms, seq)
-    return tick

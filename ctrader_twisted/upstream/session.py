@@ -29,6 +29,7 @@ from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for, wait_s
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.requests import AnswerT, Lane, Requests
+from ctrader_twisted.upstream.translate import spot_update
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
@@ -163,7 +164,7 @@ class Session:
     def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
         """A price of this account, read by our socket at ``received_ms``."""
         if self.is_ready:
-            self._listener.spot(translate.spot_update(event, received_ms))
+            self._listener.spot(spot_update(event, received_ms))
 
     def reopen(self, code: str, reason: str) -> None:
         """The account lost its place on a living connection: authenticate again."""

@@ -21,6 +21,10 @@ _SHORT = 1024
 # Prices of a symbol move within a few thousand points; beyond this bound we begin again.
 _MEMO_SIZE = 65_536
 
+# What is written of a symbol while neither it nor its digits change: how every message begins,
+# and the texts of the prices that were written with so many digits.
+_Script = tuple[Symbol, int, str, dict[int, str]]
+
 
 def header(size: int) -> bytes:
     """What precedes ``size`` bytes of text: an unmasked, final frame (RFC 6455, section 5.2)."""
@@ -58,8 +62,10 @@ class TickWriter:
     """
 
     def __init__(self) -> None:
-        self._heads: dict[int, tuple[Symbol, str]] = {}
+        self._scripts: dict[int, _Script] = {}
         self._texts: dict[int, dict[int, str]] = {}
+        # One read of the venue's socket brings many ticks with the same time.
+        self._received = (0, "0")
 
     def snapshot(self, tick: Tick) -> bytes:
         """The frame of the cached tick that is sent at subscribe."""
@@ -71,31 +77,33 @@ class TickWriter:
 
     def tick(self, tick: Tick, tail: str = "}") -> bytes:
         """The frame of one tick, ending in ``tail``."""
-        symbol, bid, ask = tick.symbol, tick.bid, tick.ask
-        known = self._heads.get(symbol.symbol_id)
-        if known is None or known[0] is not symbol:
-            known = self._head(symbol)
-        digits = tick.digits
-        texts = self._texts.get(digits)
-        if texts is None:
-            texts = self._texts[digits] = {}
+        symbol, digits = tick.symbol, tick.digits
+        script = self._scripts.get(symbol.symbol_id)
+        if script is None or script[0] is not symbol or script[1] != digits:
+            script = self._script(symbol, digits)
+        _, _, head, texts = script
+        received = self._received
+        if received[0] != tick.received_ms:
+            received = self._received = (tick.received_ms, str(tick.received_ms))
+        bid, ask = tick.bid, tick.ask
         spread = ask - bid
         payload = (
-            f"{known[1]}{texts.get(bid) or self._text(bid, digits)}"
+            f"{head}{texts.get(bid) or self._text(bid, digits)}"
             f',"ask":{texts.get(ask) or self._text(ask, digits)}'
             f',"spread":{texts.get(spread) or self._text(spread, digits)}'
-            f',"timestamp":{tick.timestamp_ms},"seq":{tick.seq},"receivedAt":{tick.received_ms}'
+            f',"timestamp":{tick.timestamp_ms},"seq":{tick.seq},"receivedAt":{received[1]}'
             f"{tail}"
         ).encode("ascii")
         size = len(payload)
         return (_HEADERS[size] if size < _SHORT else header(size)) + payload
 
-    def _head(self, symbol: Symbol) -> tuple[Symbol, str]:
+    def _script(self, symbol: Symbol, digits: int) -> _Script:
         # A name comes from outside: as JSON, in ASCII, whatever is in it.
         name = dumps(symbol.name)
         head = f'{{"type":"tick","symbol":{name},"symbolId":{symbol.symbol_id},"bid":'
-        known = self._heads[symbol.symbol_id] = (symbol, head)
-        return known
+        texts = self._texts.setdefault(digits, {})
+        script = self._scripts[symbol.symbol_id] = (symbol, digits, head, texts)
+        return script
 
     def _text(self, points: int, digits: int) -> str:
         texts = self._texts[digits]
