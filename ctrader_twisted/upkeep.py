@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import resource
 import signal
-from collections.abc import Callable, Iterator
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
-from twisted.logger import Logger, globalLogPublisher
+from twisted.logger import Logger, globalLogPublisher, textFileLogObserver
 from twisted.python.logfile import LogFile
 
 log = Logger()
@@ -50,18 +51,40 @@ def listen_for_hangup(reactor: Any) -> None:
     reactor.callWhenRunning(begin)
 
 
-def reopen_logs() -> None:
+def reopen_logs(publisher: object = globalLogPublisher) -> None:
     """A rotation tool has moved the files away: write to new ones of the old names."""
+    files = log_files(publisher)
+    if files is None:
+        log.error(
+            "the log files cannot be found in this version of Twisted: restart the daemon after "
+            "each rotation, or let the rotation tool copy and truncate the file"
+        )
+        return
     count = 0
-    for reopen in _files():
-        reopen()
-        count += 1
+    for file in files:
+        try:
+            # First on trial: a file that is closed and cannot be opened again logs nothing more.
+            Path(file.path).open("ab").close()
+            file.reopen()
+            count += 1
+        except OSError as error:
+            log.error("the log file cannot be reopened: {reason}", reason=str(error))
     log.info("{count} log files were reopened", count=count)
 
 
-def _files() -> Iterator[Callable[[], None]]:
-    """The way to reopen each file that twistd's --logfile writes to."""
-    for observer in list(globalLogPublisher._observers):
-        file = getattr(observer, "_outFile", None)
-        if isinstance(file, LogFile):
-            yield file.reopen
+def log_files(publisher: object = globalLogPublisher) -> list[LogFile] | None:
+    """The files that twistd's --logfile writes to; None when nobody can tell.
+
+    Twisted has no public way to them: twistd makes the file, hands it to an observer, and keeps
+    neither. So this looks where they are known to be, after a trial whether observers are built
+    like that in this version.
+    """
+    probe = StringIO()
+    observers = getattr(publisher, "_observers", None)
+    if observers is None or _file_of(textFileLogObserver(probe)) is not probe:
+        return None
+    return [file for file in map(_file_of, list(observers)) if isinstance(file, LogFile)]
+
+
+def _file_of(observer: object) -> object:
+    return getattr(observer, "_outFile", None)
