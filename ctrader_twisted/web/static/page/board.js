@@ -163,7 +163,12 @@ export class Board {
   /** @param {string} name Something of it changed. */
   touch(name) {
     const row = this.rows.get(name);
-    if (!row?.isSeen) return;
+    if (!row) return;
+    if (!row.isSeen) {
+      // It waits for its turn, or for somebody who scrolls; that is no latency.
+      row.quote.receivedAt = 0;
+      return;
+    }
     this.dirty.add(row);
     this.painter.soon(this.job);
   }
