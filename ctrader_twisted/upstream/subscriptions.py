@@ -64,8 +64,7 @@ class Subscriptions:
         """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
         what it will not send, ``had`` what is confirmed and described. ``left_over``: ids that an
         earlier life on the same connection was subscribed to; they are unsubscribed first, since
-        only a new subscription brings a full price. ``causes_of``: who wanted these first, for
-        the log. (Nobody wants an unsubscription: it comes when nobody wants anything.)
+        only a new subscription brings a full price. ``causes_of``: for whom, as the log has it.
         """
         self._session = session
         self._wanted = wanted
@@ -80,11 +79,7 @@ class Subscriptions:
         self._began_at = clock.seconds()
         pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
         self._describe = pursuit(
-            "symbol details",
-            self._to_describe,
-            self._ask_details,
-            self._are_described,
-            refused,
+            "symbol details", self._to_describe, self._ask_details, self._are_described, refused
         )
         self._subscribe = pursuit(
             "subscribe", self._to_subscribe, self._ask_subscribe, self._started, refused
@@ -169,6 +164,7 @@ class Subscriptions:
 
     def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.unsubscribe_spots(self._session.account_id, ids)
+        # It is sent because nobody wants them.
         with errands.on_behalf_of(""):
             return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
 
