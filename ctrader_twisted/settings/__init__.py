@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
-from ctrader_twisted.settings.keys import KEYS, Key, describe
-from ctrader_twisted.settings.sources import Given, Layer, gather, read_secret
+from ctrader_twisted.settings.files import read_secret
+from ctrader_twisted.settings.keys import KEYS, Given, Key, Layer, describe
+from ctrader_twisted.settings.sources import gather
 
 __all__ = [
     "Settings",

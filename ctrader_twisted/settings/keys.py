@@ -6,7 +6,7 @@ hold the example files against it. A new setting is a row here and a field in `s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ctrader_twisted.settings.kinds import (
     ADDRESSES,
@@ -58,6 +58,18 @@ class Key:
             f"put {name} into .env or the environment, or let {name}_FILE name a file that only "
             "its owner can read"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A text that some source gives for a key; ``in_file``: the text names a file that holds it."""
+
+    text: str = field(repr=False)
+    where: str
+    in_file: bool = False
+
+
+Layer = dict[Key, Given]
 
 
 # In two sections, so the command line needs the section as well.

@@ -49,7 +49,9 @@ def number(high: float, *, low: float = 0, zero: bool = False) -> Kind:
         return value
 
     return Kind(
-        f"a number from {low:g} to {high:g}" if zero else f"a number above {low:g}, up to {high:g}",
+        f"a number from {low:.15g} to {high:.15g}"
+        if zero
+        else f"a number above {low:.15g}, up to {high:.15g}",
         parse,
     )
 
@@ -156,6 +158,9 @@ def _parse_path(text: str) -> Path:
 def _parse_origin(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+        raise ValueError
+    if not text.isascii():
+        # Browsers say xn--...: a name in other letters would never be met.
         raise ValueError
     if parts.query or parts.fragment or parts.username is not None or "*" in text:
         raise ValueError

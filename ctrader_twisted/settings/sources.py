@@ -9,19 +9,16 @@ from __future__ import annotations
 import configparser
 import difflib
 import io
-import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from dotenv.parser import parse_stream
 
 from ctrader_twisted.errors import ConfigurationError
-from ctrader_twisted.settings.keys import KEYS, Key
-
-FILE_LIMIT_BYTES = 1024 * 1024
+from ctrader_twisted.settings.files import read_text
+from ctrader_twisted.settings.keys import KEYS, Given, Key, Layer
 
 # Names that belong to other parts of the service, so they are no mistake in .env.
 TOLERATED = ("CTRADER_REDIRECT_URI", "SERVICE_BASE_URL", "WS_BASE_URL", "RABBITMQ_URL")
@@ -40,18 +37,6 @@ _WS_PORT = _BY_SECTION["web", "ws_port"]
 _LISTEN = _BY_SECTION["web", "listen"]
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A text that some source gives for a key; ``in_file``: the text names a file that holds it."""
-
-    text: str = field(repr=False)
-    where: str
-    in_file: bool = False
-
-
-Layer = dict[Key, Given]
-
-
 def gather(
     *,
     options: Mapping[str, str | None],
@@ -63,8 +48,7 @@ def gather(
     notes: list[str] = []
     conf = read_tap_conf(tap_conf) if tap_conf else {}
     names = read_dotenv(dotenv, notes) if dotenv else {}
-    stray = [name for name in environ if name.startswith("CTRADER_STREAM_")]
-    _refuse_unknown(stray, "the environment")
+    _look_for_strays(environ, notes)
     merged: Layer = {}
     older: list[tuple[Key, Given]] = []
     layers = [conf]
@@ -215,6 +199,24 @@ def _refuse_unknown(names: Iterable[str], where: str) -> None:
             raise ConfigurationError(f"{_name(name)} in {where} is an unknown name: {advice}.")
 
 
+# What Kubernetes tells every container of every service, after the service's name.
+_SERVICE_LINK = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_[A-Z]+(_(PROTO|PORT|ADDR))?)?)"
+)
+
+
+def _look_for_strays(environ: Mapping[str, str], notes: list[str]) -> None:
+    """In the environment our long prefix is only ours; the short one others may have as well."""
+    for name in environ:
+        if name in _ENVIRONMENT_NAMES or not name.startswith("CTRADER_"):
+            continue
+        if name.startswith("CTRADER_STREAM_") and not _SERVICE_LINK.fullmatch(name):
+            _refuse_unknown([name], "the environment")
+        near = difflib.get_close_matches(name, _ENVIRONMENT_NAMES, n=1, cutoff=0.85)
+        if near and not name.startswith("CTRADER_STREAM_"):
+            notes.append(f"{_name(name)} in the environment is not read: did you mean {near[0]}?")
+
+
 def _by_names(names: Mapping[str, str], where: str) -> Layer:
     """The keys that are given by their environment names; an empty value gives nothing."""
     layer: Layer = {}
@@ -293,49 +295,7 @@ def read_options(options: Mapping[str, str | None]) -> Layer:
     return layer
 
 
-# -- files and words ------------------------------------------------------------------------------
-
-
-def read_text(path: Path) -> str:
-    """The text of a configuration file: UTF-8, a byte order mark is no part of it."""
-    return _decode(_read(path, str(path), owner_only=False), str(path))
-
-
-def read_secret(given: Given) -> str:
-    """The text of the file that `given` names; only its owner may have rights on it."""
-    path = Path(given.text.strip()).expanduser()
-    where = f"{path} (named by {given.where})"
-    text = _decode(_read(path, where, owner_only=True), where).strip()
-    if not text or not text.isprintable():
-        raise ConfigurationError(f"{where} must hold the secret on one line, and nothing else.")
-    return text
-
-
-def _read(path: Path, where: str, *, owner_only: bool) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            if owner_only and mode & 0o077:
-                raise ConfigurationError(
-                    f"{where} holds a secret but is open to others (mode {mode:04o}): "
-                    "chmod 600 it, so that only its owner can read it."
-                )
-            content = stream.read(FILE_LIMIT_BYTES + 1)
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "that is no file name"
-        raise ConfigurationError(
-            f"{where} cannot be read ({reason}): name a file that exists and that we may read."
-        ) from None
-    if len(content) > FILE_LIMIT_BYTES:
-        raise ConfigurationError(f"{where} is larger than 1 MiB: name the right file.")
-    return content
-
-
-def _decode(content: bytes, where: str) -> str:
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{where} is not UTF-8 text: save it as UTF-8.") from None
+# -- words ------------------------------------------------------------------------------------
 
 
 def _name(text: str) -> str:

@@ -715,6 +715,29 @@ class DotenvTests(SettingsTestCase):
         self.assert_says(sentence, "the environment", "CTRADER_STREAM_WEB_PING_S")
         self.assertEqual(self.load({"CTRADER_OTHER": "1", "LANG": "C"}), self.load())
 
+    def test_a_slip_in_the_environment(self) -> None:
+        """A name there that is nearly one of ours is not read, and that is said."""
+        (note,) = self.load({"CTRADER_OPENAPI_HSOT": "hush.example"}).notes
+        self.assert_says(note, "CTRADER_OPENAPI_HSOT", "did you mean CTRADER_OPENAPI_HOST")
+        self.assertNotIn("hush", note)
+
+    def test_a_service_of_our_name(self) -> None:
+        """What Kubernetes tells of a service called ctrader-stream is no setting."""
+        told = {
+            "CTRADER_STREAM_SERVICE_HOST": "10.0.0.7",
+            "CTRADER_STREAM_SERVICE_PORT": "8080",
+            "CTRADER_STREAM_SERVICE_PORT_HTTP": "8080",
+            "CTRADER_STREAM_PORT": "tcp://10.0.0.7:8080",
+            "CTRADER_STREAM_PORT_8080_TCP": "tcp://10.0.0.7:8080",
+            "CTRADER_STREAM_PORT_8080_TCP_PROTO": "tcp",
+            "CTRADER_STREAM_PORT_8080_TCP_PORT": "8080",
+            "CTRADER_STREAM_PORT_8080_TCP_ADDR": "10.0.0.7",
+        }
+        self.assertEqual(self.load(told), self.load())
+        self.assertEqual(
+            self.load({f"CTRADER_STREAM_WEB_{k[15:]}": v for k, v in told.items()}), self.load()
+        )
+
     def test_names_of_others(self) -> None:
         """Names of later features and of other programs are no mistake."""
         loaded = self.load(
@@ -927,6 +950,7 @@ class ListTests(SettingsTestCase):
             ("origins", "https://*.example.com"),
             ("origins", "https://a@b.example"),
             ("origins", "https://b.example:port"),
+            ("origins", "https://b\u00fccher.example"),
             ("trusted_proxies", "10.0.0.1/8"),
             ("trusted_proxies", "proxy.example"),
         ):
