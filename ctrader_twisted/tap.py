@@ -32,7 +32,7 @@ from ctrader_twisted.settings import Settings, VenueSettings, WebSettings, descr
 from ctrader_twisted.upkeep import listen_for_hangup, make_room
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
-from ctrader_twisted.upstream.tls import read_authorities
+from ctrader_twisted.upstream.tls import Authorities, Trusted
 from ctrader_twisted.web.audience import Audience
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
@@ -278,7 +278,7 @@ def make_connection(
 ) -> Connection:
     """The one connection to the environment; what it brings goes to the application."""
     port: Callable[[], int] = lambda: simulator.port if simulator else venue.port  # noqa: E731
-    ca_pem = read_authorities(venue.ca_file) if venue.ca_file else None
+    ca_pem: Trusted = Authorities(venue.ca_file) if venue.ca_file else None
     if simulator is not None and ca_pem is None:
         ca_pem = simulator.ca_pem
     policy = ConnectionPolicy(

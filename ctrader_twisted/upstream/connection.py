@@ -32,6 +32,7 @@ from ctrader_twisted.upstream.progress import Progress
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.tls import (
     InThread,
+    Trusted,
     in_plain_words,
     is_about_the_certificate,
     verifying_options,
@@ -303,7 +304,7 @@ class Connection(Service):
         *,
         host: str,
         port: Callable[[], int],
-        ca_pem: bytes | None,
+        ca_pem: Trusted,
         connect: ConnectSSL,
         in_thread: InThread,
         clock: IReactorTime,

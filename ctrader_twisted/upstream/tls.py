@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
@@ -22,6 +24,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from zope.interface import implementer
 
 from ctrader_twisted.errors import ConfigurationError
 
@@ -66,13 +69,54 @@ def _certificates(pem: bytes) -> list[Certificate]:
         return []
 
 
-def verifying_options(host: str, ca_pem: bytes | None) -> IOpenSSLClientConnectionCreator:
+class Authorities:
+    """Whom a file says that we trust. It is looked at before every attempt: an authority may be
+    renewed, and a simulator makes a new one at each start, while we run for months.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """ConfigurationError when there is no certificate in ``path``."""
+        self._path = path
+        self._pem = read_authorities(path)
+
+    def __call__(self) -> bytes:
+        """The PEM text; that of the last time while the file cannot be read, or is half written."""
+        with suppress(ConfigurationError):
+            self._pem = read_authorities(self._path)
+        return self._pem
+
+
+#: Authorities that stay, those of a file, or the system's.
+Trusted = bytes | Authorities | None
+
+
+def _pem(trusted: Trusted) -> bytes | None:
+    return trusted() if isinstance(trusted, Authorities) else trusted
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _AsTheFileSays:
+    """TLS options that are made anew for each connection."""
+
+    def __init__(self, host: str, authorities: Authorities) -> None:
+        self._host = host
+        self._authorities = authorities
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
+        """The TLS of one connection."""
+        options = verifying_options(self._host, self._authorities())
+        return options.clientConnectionForTLS(tlsProtocol)
+
+
+def verifying_options(host: str, ca_pem: Trusted) -> IOpenSSLClientConnectionCreator:
     """TLS for ``host``: SNI, chain and name verified.
 
     With ``ca_pem`` only those authorities are trusted, otherwise the system's.
     """
     if ca_pem is None:
         return optionsForClientTLS(host)
+    if isinstance(ca_pem, Authorities):
+        return _AsTheFileSays(host, ca_pem)
     return optionsForClientTLS(host, trustRoot=trustRootFromCertificates(_certificates(ca_pem)))
 
 
@@ -107,13 +151,14 @@ def is_about_the_certificate(cause: BaseException) -> bool:
     return isinstance(cause, SSL.Error) and "certificate verify failed" in str(cause)
 
 
-def why_not_trusted(host: str, port: int, ca_pem: bytes | None, timeout_s: float) -> str:
+def why_not_trusted(host: str, port: int, trusted: Trusted, timeout_s: float) -> str:
     """Ask again with the standard library, whose error says what is wrong with a certificate.
 
     Blocking, so it is called in a thread: OpenSSL as Twisted shows it tells "verify failed" for an
     expired certificate and an unknown authority alike.
     """
     # Bundles carry comments in many languages; the certificates themselves are ASCII.
+    ca_pem = _pem(trusted)
     authorities = ca_pem.decode("ascii", "ignore") if ca_pem else None
     context = ssl.create_default_context(cadata=authorities)
     try:

@@ -11,11 +11,14 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone, DNSLookupError, TCPTimedOutError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ConfigurationError
-from ctrader_twisted.simulator.certificates import make_identity
+from ctrader_twisted.simulator.certificates import Identity, make_identity
 from ctrader_twisted.upstream.tls import (
+    Authorities,
     in_plain_words,
     is_about_the_certificate,
     read_authorities,
@@ -125,4 +128,69 @@ class TrustTest(SynchronousTestCase):
             unheard.bind(("127.0.0.1", 0))
             port = unheard.getsockname()[1]
             words = why_not_trusted("127.0.0.1", port, bundle, 5)
+        self.assertIn("a second look failed", words)
+
+
+def agree(options: Any, identity: Identity) -> str:
+    """Shake hands in memory: an empty string, or why it came to nothing."""
+    server = SSL.Connection(identity.context_factory().getContext(), None)
+    server.set_accept_state()
+    factory = TLSMemoryBIOFactory(options, True, Factory.forProtocol(Protocol))
+    client = options.clientConnectionForTLS(factory.buildProtocol(None))
+    client.set_connect_state()
+    waiting = {client, server}
+    for _ in range(10):
+        for end, other in ((client, server), (server, client)):
+            try:
+                end.do_handshake()
+                waiting.discard(end)
+            except SSL.WantReadError:
+                pass
+            except SSL.Error as error:
+                return str(error)
+            try:
+                other.bio_write(end.bio_read(65536))
+            except SSL.WantReadError:
+                continue
+        if not waiting:
+            return ""
+    return "no end"
+
+
+class AuthoritiesTest(SynchronousTestCase):
+    """A file of authorities that changes while we run."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "ca.pem"
+        self.first, self.second = make_identity(), make_identity()
+        self.path.write_bytes(self.first.ca_pem)
+        self.authorities = Authorities(self.path)
+        self.options = verifying_options("localhost", self.authorities)
+
+    def test_renewed(self) -> None:
+        """Each attempt trusts whom the file names then, and nobody else."""
+        self.assertEqual(agree(self.options, self.first), "")
+        self.assertIn("certificate verify failed", agree(self.options, self.second))
+        self.path.write_bytes(self.second.ca_pem)
+        self.assertEqual(agree(self.options, self.second), "")
+        self.assertIn("certificate verify failed", agree(self.options, self.first))
+        self.assertEqual(self.authorities(), self.second.ca_pem)
+
+    def test_unreadable_for_now(self) -> None:
+        """A file that is gone, or half written, leaves those who were trusted before."""
+        self.path.write_bytes(self.second.ca_pem[:100])
+        self.assertEqual(agree(self.options, self.first), "")
+        self.path.unlink()
+        self.assertEqual(agree(self.options, self.first), "")
+        with self.assertRaises(ConfigurationError):
+            Authorities(self.path)
+
+    def test_the_second_look_takes_the_same(self) -> None:
+        """What is wrong with a certificate is asked with the authorities of the attempt."""
+        with socket.socket() as unheard:
+            unheard.bind(("127.0.0.1", 0))
+            port = unheard.getsockname()[1]
+            words = why_not_trusted("127.0.0.1", port, self.authorities, 5)
         self.assertIn("a second look failed", words)
