@@ -9,25 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from decimal import Decimal
 
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
-from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.errors import ProtocolError, VenueRefusal
 from ctrader_twisted.logs import redact
 from ctrader_twisted.market.hours import DAY_S, Holiday, Hours
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Trader
-from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2, fast_pb2, model_pb2
 from ctrader_twisted.wire.codec import require, text
+
+_parse_spot = fast_pb2.SpotEnvelope.FromString
+# The tag of ProtoOASpotEvent.trendbar (field 6, length-delimited), whose own fields may be missing.
+# As a number: a byte is looked for in a sixth of the time that a string of one byte takes.
+_TRENDBAR = 0x32
 
 
 def refusal(message: Message) -> VenueRefusal | None:
     """The error that a message carries, whichever of the three carriers it is; else None.
 
-    ProtoErrorRes gives its maintenance end in ms, ProtoOAErrorRes in seconds. A description that
+    ProtoErrorRes gives its maintenance end in ms, ProtoOAErrorRes in seconds. Whatever
     repeats a credential of ours is masked here, before it can go anywhere.
     """
     if isinstance(message, api_pb2.ProtoOAErrorRes):
         return VenueRefusal(
-            text(message.errorCode),
+            redact(text(message.errorCode)),
             redact(text(message.description)),
             retry_after_s=float(message.retryAfter) if message.HasField("retryAfter") else None,
             maintenance_end_s=(
@@ -39,7 +44,7 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, common_pb2.ProtoErrorRes):
         return VenueRefusal(
-            text(message.errorCode),
+            redact(text(message.errorCode)),
             redact(text(message.description)),
             maintenance_end_s=(
                 message.maintenanceEndTimestamp / 1000
@@ -49,19 +54,27 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, api_pb2.ProtoOAOrderErrorEvent):
         return VenueRefusal(
-            text(message.errorCode),
+            redact(text(message.errorCode)),
             redact(text(message.description)),
             account_id=message.ctidTraderAccountId,
         )
     return None
 
 
-def spot_update(event: api_pb2.ProtoOASpotEvent, received_ms: int) -> SpotUpdate:
-    """ProtoOASpotEvent as a SpotUpdate; what is absent reads as 0: no price, no time."""
-    symbol_id = event.symbolId
-    if not symbol_id:
+def spot_update(frame: bytes, received_ms: int) -> SpotUpdate:
+    """A whole frame with a ProtoOASpotEvent as a SpotUpdate, read in one pass instead of two.
+
+    What is absent reads as 0: no price, no time. Raises ProtocolError when the bytes cannot be
+    read, or a required field is missing. No id is ever 0, so one that reads as 0 is missing.
+    """
+    try:
+        event = _parse_spot(frame).payload
+    except DecodeError as error:
+        raise ProtocolError(f"a ProtoOASpotEvent of {len(frame)} bytes cannot be read") from error
+    account_id, symbol_id = event.ctidTraderAccountId, event.symbolId
+    if not symbol_id or not account_id or _TRENDBAR in frame:
         require(event)
-    return SpotUpdate(symbol_id, event.bid, event.ask, event.timestamp, received_ms)
+    return SpotUpdate(account_id, symbol_id, event.bid, event.ask, event.timestamp, received_ms)
 
 
 def symbols(answer: api_pb2.ProtoOASymbolsListRes) -> list[Symbol]:
