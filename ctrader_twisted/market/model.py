@@ -18,10 +18,12 @@ from ctrader_twisted.market.hours import ALWAYS_OPEN, Hours
 class SpotUpdate(Struct, frozen=True, gc=False):
     """One push of the venue (ProtoOASpotEvent); an absent side is unchanged, and 0 here.
 
-    ``bid``, ``ask`` in points; ``timestamp_ms`` the venue's time (0: it said none);
-    ``received_ms`` when our socket read it. Both times in ms since the epoch.
+    ``account_id`` whose subscription brought it; ``bid``, ``ask`` in points; ``timestamp_ms`` the
+    venue's time (0: it said none); ``received_ms`` when our socket read it. Both times in ms since
+    the epoch.
     """
 
+    account_id: int
     symbol_id: int
     bid: int
     ask: int

@@ -81,7 +81,7 @@ class Ticks:
         quote = self._quotes.get(symbol_id)
         if quote is None or quote.tick is not None:
             return None
-        return self.update(SpotUpdate(symbol_id, 0, 0, quote.time_ms, quote.received_ms))
+        return self.update(SpotUpdate(0, symbol_id, 0, 0, quote.time_ms, quote.received_ms))
 
     def last(self, symbol_id: int) -> Tick | None:
         """The newest tick of this life of the session; None when there was none."""

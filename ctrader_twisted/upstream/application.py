@@ -22,6 +22,7 @@ from ctrader_twisted.errors import (
     VenueRefusal,
 )
 from ctrader_twisted.logs import redact
+from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for
@@ -29,7 +30,7 @@ from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import Lane, Requests
 from ctrader_twisted.upstream.session import Session, run
-from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, require, text
+from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,11 @@ class Application:
         elif not answered:
             self._unasked(message, refused)
 
-    def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
-        """A price, for the account that it belongs to."""
-        session = self._sessions.get(event.ctidTraderAccountId)
-        if session is not None:
-            session.spot(event, received_ms)
-        else:
-            require(event)
+    def spot(self, update: SpotUpdate) -> None:
+        """A price, for the account that it belongs to, while that is open."""
+        session = self._sessions.get(update.account_id)
+        if session is not None and session.is_ready:
+            session.spot(update)
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection is over: everything that waits on it ends now."""

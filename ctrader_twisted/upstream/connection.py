@@ -25,8 +25,8 @@ from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
-from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import advised_s, wait_s
 from ctrader_twisted.upstream.progress import Progress
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
@@ -67,7 +67,7 @@ class ConnectionListener(Protocol):
     def received(self, envelope: Envelope, received_ms: int) -> None:
         """A message arrived."""
 
-    def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
+    def spot(self, update: SpotUpdate) -> None:
         """A price arrived. Called for every one, past everybody in between."""
 
     def lost(self, cause: BaseException, reason: str) -> None:

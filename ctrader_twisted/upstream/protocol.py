@@ -26,21 +26,22 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrader_twisted.errors import ProtocolError
+from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.upstream.translate import spot_update
 from ctrader_twisted.wire.codec import (
     HEARTBEAT,
     SPOT_FRAME,
     Envelope,
     decode,
-    decode_spot,
     encode,
 )
 
 SILENT_LOOKS = 4
 
-# Where prices go: the event, and when its bytes were read (ms since the epoch).
-Spot = Callable[[api_pb2.ProtoOASpotEvent, int], None]
+# Where prices go.
+Spot = Callable[[SpotUpdate], None]
 HEARTBEAT_FRAME = encode(common_pb2.ProtoHeartbeatEvent())
 
 
@@ -160,9 +161,13 @@ class OpenApiProtocol(Int32StringReceiver):
             return
         try:
             if string.startswith(SPOT_FRAME):
-                self._spot(decode_spot(string), self._received_ms)
+                self._spot(spot_update(string, self._received_ms))
                 return
             envelope = decode(string)
+            if isinstance(envelope.message, api_pb2.ProtoOASpotEvent):
+                # Its fields came in an order that nobody uses today, but may.
+                self._spot(spot_update(string, self._received_ms))
+                return
         except ProtocolError as error:
             self.log.error("dropping the connection: {error}", error=error)
             self._metrics.count("undecodable_frames")
@@ -171,10 +176,6 @@ class OpenApiProtocol(Int32StringReceiver):
         message = envelope.message
         self._metrics.count("messages_in", "unknown" if message is None else type(message).__name__)
         if envelope.payload_type == HEARTBEAT:
-            return
-        if isinstance(envelope.message, api_pb2.ProtoOASpotEvent):
-            # Its fields came in an order that nobody uses today, but may.
-            self._spot(envelope.message, self._received_ms)
             return
         if envelope.message is None:
             self._metrics.count("unknown_messages")

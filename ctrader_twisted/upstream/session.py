@@ -29,7 +29,6 @@ from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for, wait_s
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.requests import AnswerT, Lane, Requests
-from ctrader_twisted.upstream.translate import spot_update
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
@@ -86,6 +85,8 @@ class Session:
         self._access_token = access_token
         self._clock = clock
         self._listener = listener
+        # Where a price of this account goes while it `is_ready`: on without a step in between.
+        self.spot: Callable[[SpotUpdate], None] = listener.spot
         self._requests: Requests | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
@@ -160,11 +161,6 @@ class Session:
             self.reopen("ACCOUNT_DISCONNECTED", "the venue ended the account's session")
         elif isinstance(message, api_pb2.ProtoOATraderUpdatedEvent):
             self.trader = translate.trader(message.trader)
-
-    def spot(self, event: api_pb2.ProtoOASpotEvent, received_ms: int) -> None:
-        """A price of this account, read by our socket at ``received_ms``."""
-        if self.is_ready:
-            self._listener.spot(spot_update(event, received_ms))
 
     def reopen(self, code: str, reason: str) -> None:
         """The account lost its place on a living connection: authenticate again."""

@@ -16,16 +16,12 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from ctrader_twisted.errors import ProtocolError, UnknownMessage
-from ctrader_twisted.pb import api_pb2, common_pb2, fast_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2
 
 HEARTBEAT = int(common_pb2.HEARTBEAT_EVENT)
 
-# How every frame with a spot event begins: field 1 (the payload type) is 2131.
+# How nearly every frame with a spot event begins: field 1 (the payload type) is 2131.
 SPOT_FRAME = b"\x08\xd3\x10"
-# The tag of ProtoOASpotEvent.trendbar (field 6, length-delimited), as a number: a byte is looked
-# for in a sixth of the time that a string of one byte takes.
-_TRENDBAR = 0x32
-_parse_spot = fast_pb2.SpotEnvelope.FromString
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,26 +150,11 @@ def decode(frame: bytes) -> Envelope:
     return Envelope(entry.payload_type, message, message_id)
 
 
-def decode_spot(frame: bytes) -> api_pb2.ProtoOASpotEvent:
-    """The event of a frame that begins with `SPOT_FRAME`, in one pass instead of two.
-
-    Nearly all frames are such; the others go through `decode`. Raises ProtocolError as it does,
-    but for an id that is missing: it reads as 0, and whoever meets it calls `require`.
-    """
-    try:
-        event = _parse_spot(frame).payload
-    except DecodeError as error:
-        raise ProtocolError(f"a ProtoOASpotEvent of {len(frame)} bytes cannot be read") from error
-    if _TRENDBAR in frame:
-        require(event)
-    return event
-
-
 def require(message: Message) -> None:
     """Raise ProtocolError unless all required fields are there.
 
-    Asking protobuf costs more than parsing did, so for spots it is asked only when it matters:
-    when there can be a trendbar, and (by the caller) when an id reads as 0, which none ever is.
+    Asking protobuf costs more than parsing did, so of a spot it is asked only when it matters
+    (see `translate.spot_update`).
     """
     if not message.IsInitialized():
         missing = ", ".join(missing_fields(message))

@@ -16,11 +16,13 @@ from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.upstream.translate import spot_update
 from ctrader_twisted.web.audience import Audience
 from ctrader_twisted.web.doors import DoorPolicy, Doors, Visitor
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.tick_stream import TickStreamFactory
+from ctrader_twisted.wire.codec import encode
 from tests.rfc6455 import CLOSE, HANDSHAKE, TEXT, Frame, client_frame, take_frames
 from tests.unit.fakes import ACCOUNT, details_answer, spot, symbols_answer
 from tests.unit.stream_wires import Wire
@@ -123,9 +125,13 @@ class StreamCase(SynchronousTestCase):
     """An account with some symbols and any number of clients; ends with an empty clock."""
 
     def setUp(self) -> None:
+        self.clock_starts()
+        self.build()
+
+    def clock_starts(self) -> None:
+        """Nobody is here, and no time has passed."""
         self.clock = Clock()
         self.clients: list[Client] = []
-        self.build()
 
     def build(
         self,
@@ -137,12 +143,13 @@ class StreamCase(SynchronousTestCase):
         outbox_age_s: float = 5.0,
         messages_per_s: float = 50.0,
         ping_s: float = 0,
+        window_s: float = 0.0,
     ) -> None:
         """Everything, wired as in tap.py."""
         self.metrics = Metrics()
         self.venue = Venue(dict(NAMES), dict(DIGITS))
         now_ms = self.now_ms
-        self.fanout = Fanout(clock=self.clock, metrics=self.metrics)
+        self.fanout = Fanout(clock=self.clock, metrics=self.metrics, window_s=window_s)
         limits = contract.Limits(
             symbols=symbols,
             bytes=65_536,
@@ -209,7 +216,8 @@ class StreamCase(SynchronousTestCase):
         """A price in points; it leaves at the end of the turn."""
         sides = {"bid": bid, "ask": ask}
         event = spot(symbol_id, **{side: one for side, one in sides.items() if one is not None})
-        self.account.session.spot(event, self.now_ms())
+        if self.account.session.is_ready:
+            self.account.session.spot(spot_update(encode(event), self.now_ms()))
 
     def turn(self, seconds: float = 0.0) -> None:
         """Timers run, and sockets that can be written to are."""

@@ -15,13 +15,10 @@ from ctrader_twisted.errors import ProtocolError, UnknownMessage
 from ctrader_twisted.pb import api_pb2, common_pb2, fast_pb2, model_pb2
 from ctrader_twisted.wire.codec import (
     REGISTRY,
-    SPOT_FRAME,
     Envelope,
     decode,
-    decode_spot,
     encode,
     has_unknown_fields,
-    require,
 )
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parent / "wire.json").read_text())
@@ -216,50 +213,3 @@ class EnvelopeTests(SynchronousTestCase):
         """The one-pass envelope is another view of an ordinary frame."""
         spot = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=7, symbolId=1, bid=5)
         self.assertEqual(fast_pb2.SpotEnvelope.FromString(encode(spot)).payload, spot)
-
-
-class SpotTests(SynchronousTestCase):
-    """The short way for spots says the same as the long one."""
-
-    @given(
-        st.integers(0, 2**40),
-        st.integers(0, 2**31),
-        st.none() | st.integers(0, 2**63 - 1),
-        st.none() | st.integers(0, 2**63 - 1),
-        st.booleans(),
-    )
-    def test_same_as_the_long_way(
-        self, account: int, symbol: int, bid: int | None, ask: int | None, with_bar: bool
-    ) -> None:
-        """Both ways read the same event out of the same frame."""
-        spot = api_pb2.ProtoOASpotEvent(
-            ctidTraderAccountId=account, symbolId=symbol, bid=bid, ask=ask
-        )
-        if with_bar:
-            spot.trendbar.add(volume=1, low=2)
-        frame = encode(spot, "x" if with_bar else None)
-        self.assertTrue(frame.startswith(SPOT_FRAME))
-        self.assertEqual(decode_spot(frame), spot)
-        self.assertEqual(decode_spot(frame), decode(frame).message)
-
-    def test_what_is_missing_is_named(self) -> None:
-        """The required fields of a bar, at once; the ids, by whoever reads a 0."""
-        whole = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2)
-        whole.trendbar.add(low=1)
-        for event, name in (
-            (api_pb2.ProtoOASpotEvent(symbolId=2), "ctidTraderAccountId"),
-            (api_pb2.ProtoOASpotEvent(ctidTraderAccountId=2), "symbolId"),
-            (whole, "trendbar[0].volume"),
-        ):
-            payload = event.SerializePartialToString()
-            frame = common_pb2.ProtoMessage(payloadType=2131, payload=payload).SerializeToString()
-            with self.assertRaises(ProtocolError) as caught:
-                require(decode_spot(frame))
-            self.assertIn(name, str(caught.exception))
-            with self.assertRaises(ProtocolError):
-                decode(frame)
-
-    def test_garbage(self) -> None:
-        """A frame that only begins like a spot."""
-        with self.assertRaises(ProtocolError):
-            decode_spot(SPOT_FRAME + b"\x12\x7f\x01")

@@ -159,7 +159,7 @@ class DemandMachine(RuleBasedStateMachine):
             reached = self.demand.consumers(key)
             assert len(reached) == len(holders)
             assert set(reached) == set(holders)
-            assert all(group.members for group in self.demand.groups(key))
+            assert all(group.members for group in self.demand.groups(key) or ())
 
     @invariant()
     def everybody_knows_where_they_stand(self) -> None:

@@ -19,7 +19,7 @@ POINTS = st.integers(-(10**12), 10**12)
 
 def update(bid: int = 0, ask: int = 0, timestamp_ms: int = 50) -> SpotUpdate:
     """A push for EURUSD."""
-    return SpotUpdate(1, bid, ask, timestamp_ms, 60)
+    return SpotUpdate(7, 1, bid, ask, timestamp_ms, 60)
 
 
 def decimal_text(points: int, digits: int) -> str:
@@ -138,7 +138,7 @@ class TicksTest(SynchronousTestCase):
             ticks.know(symbol, SymbolDetails(symbol.symbol_id, 5, 4))
         for number, side, value in pushes:
             bid, ask = (value, 0) if side == "b" else (0, value)
-            tick = ticks.update(SpotUpdate(number, bid, ask, 0, 0))
+            tick = ticks.update(SpotUpdate(7, number, bid, ask, 0, 0))
             if value:
                 sides[number, side] = value
             whole = (number, "b") in sides and (number, "a") in sides

@@ -61,8 +61,8 @@ class RoutingTest(SessionCase):
         self.ready()
         self.wire.say(spot(1, OTHER, bid=104567, timestamp=4))
         self.wire.say(spot(1, ACCOUNT, ask=5))
-        self.assertEqual(self.others.calls, [("spot", (SpotUpdate(1, 104567, 0, 4, 5),))])
-        self.assertEqual(self.news.calls, [("spot", (SpotUpdate(1, 0, 5, 0, 5),))])
+        self.assertEqual(self.others.calls, [("spot", (SpotUpdate(OTHER, 1, 104567, 0, 4, 5),))])
+        self.assertEqual(self.news.calls, [("spot", (SpotUpdate(ACCOUNT, 1, 0, 5, 0, 5),))])
         self.over()
 
     def test_spot_written_otherwise(self) -> None:
@@ -71,7 +71,7 @@ class RoutingTest(SessionCase):
         body = spot(1, bid=7).SerializeToString()
         envelope = b"\x12" + bytes([len(body)]) + body + b"\x08\xd3\x10"
         self.wire.protocol.dataReceived(len(envelope).to_bytes(4, "big") + envelope)
-        self.assertEqual(self.news.calls, [("spot", (SpotUpdate(1, 7, 0, 0, 5),))])
+        self.assertEqual(self.news.calls, [("spot", (SpotUpdate(ACCOUNT, 1, 7, 0, 0, 5),))])
         self.over()
 
     def test_spot_without_an_id(self) -> None:

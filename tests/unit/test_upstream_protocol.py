@@ -12,11 +12,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ProtocolError
+from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2, common_pb2
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.wire.codec import Envelope
-from tests.unit.fakes import Recorder, TlsWire, Wire, frame, spot
+from tests.unit.fakes import ACCOUNT, Recorder, TlsWire, Wire, frame, spot
 
 FRAMES = frame(spot(1, bid=104567)) + frame(common_pb2.ProtoHeartbeatEvent())
 FRAMES += frame(api_pb2.ProtoOAApplicationAuthRes(), "c1-1")
@@ -44,7 +45,7 @@ class ProtocolCase(SynchronousTestCase):
         return OpenApiProtocol(
             clock=self.clock,
             listener=self.told,
-            spot=lambda event, at: self.told.received(Envelope(2131, event), at),
+            spot=lambda update: self.told.received(update, update.received_ms),
             metrics=self.metrics,
             now_ms=lambda: self.time_of_day,
             **(settings | more),
@@ -69,12 +70,12 @@ class FramingTest(ProtocolCase):
 
     def messages(self) -> list[Any]:
         """What arrived, without times."""
-        return [envelope for envelope, _ in self.told.all("received")]
+        return [message for message, _ in self.told.all("received")]
 
-    def expected(self) -> list[Envelope]:
+    def expected(self) -> list[Envelope | SpotUpdate]:
         """What FRAMES holds; the heartbeat ends at the protocol."""
         return [
-            Envelope(2131, spot(1, bid=104567), None),
+            SpotUpdate(ACCOUNT, 1, 104567, 0, 0, self.time_of_day),
             Envelope(2101, api_pb2.ProtoOAApplicationAuthRes(), "c1-1"),
         ]
 

@@ -16,6 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.simulator.certificates import Identity, make_identity
 from ctrader_twisted.upstream.tls import (
     Authorities,
@@ -25,7 +26,7 @@ from ctrader_twisted.upstream.tls import (
     verifying_options,
     why_not_trusted,
 )
-from tests.unit.fakes import spot
+from tests.unit.fakes import ACCOUNT, spot
 from tests.unit.test_upstream_connection import REFUSED, UNTRUSTED, ConnectionCase
 
 
@@ -83,7 +84,7 @@ class WordsTest(ConnectionCase):
         self.start().open().say(spot(1, bid=1))
         host, port, options, _ = self.network.asked[0]
         self.assertEqual((host, port, options._hostname), ("localhost", 5035, "localhost"))
-        self.assertEqual(self.told.all("spot"), [(spot(1, bid=1), 5)])
+        self.assertEqual(self.told.all("spot"), [(SpotUpdate(ACCOUNT, 1, 1, 0, 0, 5),)])
         self.over()
 
 
