@@ -69,7 +69,8 @@ class Fanout:
         self._flushed_at = 0.0
         self._newest: dict[str, tuple[int, Tick, bytes]] = {}
         self._snapshots: dict[str, tuple[Tick, bytes]] = {}
-        self._life = 0
+        # How many outages there were, and the serial at the last one.
+        self._life = self._life_serial = 0
         self._began_at = 0.0
         self._last_seen: tuple[Group | None, int, Seen] = (None, -1, NOTHING_SEEN)
         self.serial = 0
@@ -95,6 +96,19 @@ class Fanout:
         if known is None or known[0] is not tick:
             known = self._snapshots[key] = (tick, self._writer.snapshot(tick))
         return known[1]
+
+    def recall(self, ticks: Iterable[Tick]) -> None:
+        """The last ticks of symbols that somebody wants now. While nobody did, ticks may have come
+        that were not delivered, and who counts what it misses begins to count after them.
+        """
+        for tick in ticks:
+            key = tick.symbol.key
+            known = self._newest.get(key)
+            if known is None or known[1] is not tick:
+                # It is from before everybody's time: nobody missed it.
+                serial = 0 if known is None else known[0]
+                self._newest[key] = (serial, tick, self._writer.tick(tick))
+                self._last_seen = (None, -1, NOTHING_SEEN)
 
     def flush(self) -> None:
         """Everything of this turn leaves now."""
@@ -148,6 +162,7 @@ class Fanout:
         oldest first, framed. What it will never see, counted from ``seen``, is in ``conflated``.
         Keys that it has wanted for a shorter time have a serial of their own in ``joined``.
         """
+        # In a new life of the session every symbol begins again at 1.
         seqs = seen.seqs if seen.life == self._life else {}
         found = [
             entry
@@ -157,13 +172,22 @@ class Fanout:
         found.sort(key=lambda entry: entry[0])
         frames = []
         for _, tick, frame in found:
-            before = None if tick.symbol.key in joined else seqs.get(tick.symbol.key)
+            key = tick.symbol.key
+            before = None if joined.get(key, 0) > self._life_serial else seqs.get(key, 0)
             conflated = 0 if before is None else tick.seq - before - 1
             if conflated > 0:
                 frames.append(self._writer.late(tick, conflated))
             else:
                 frames.append(frame)
         return frames
+
+    def unchanged(self, keys: Iterable[str], since: int, joined: Mapping[str, int]) -> list[bytes]:
+        """Snapshots of those keys of which `newest` has nothing to tell."""
+        return [
+            self.snapshot(entry[1])
+            for key in keys
+            if (entry := self._newest.get(key)) and entry[0] <= joined.get(key, since)
+        ]
 
     def caught_up(self, missed: int, written: int, seen: Seen) -> None:
         """Of the ticks that a client missed while it was parked some were written in the end; the
@@ -191,6 +215,7 @@ class Fanout:
     def forget(self) -> None:
         """An outage: what was the newest is not any more."""
         self._life += 1
+        self._life_serial = self.serial
         self._newest.clear()
         self._snapshots.clear()
 

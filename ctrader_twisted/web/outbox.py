@@ -30,7 +30,7 @@ import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
@@ -38,6 +38,7 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer, ISSLTransp
 from zope.interface import implementer
 
 from ctrader_twisted.accounts import Group
+from ctrader_twisted.market.model import Tick
 from ctrader_twisted.web.fanout import NOTHING_SEEN, Fanout
 
 # Linux: how much may wait unsent in the kernel before a socket counts as full. Small, so that
@@ -62,6 +63,7 @@ class Outbox:
         "_joined",
         "_limit",
         "_missed",
+        "_owed",
         "_parked_at",
         "_progress",
         "_queue",
@@ -95,6 +97,7 @@ class Outbox:
         self._in_step = self._missed = 0
         self._parked_at: int | None = None
         self._joined: dict[str, int] = {}
+        self._owed: set[str] | None = None  # a snapshot of these was asked for while parked
         self._seen = NOTHING_SEEN
         self._shut = False
         self._arming = False
@@ -118,9 +121,21 @@ class Outbox:
     # -- what goes out
 
     def send(self, frame: bytes, now: float) -> None:
-        """A message that must be delivered, in order."""
-        self.sent_at = now
-        self.write(frame)
+        """A message that must be delivered, in order; whoever was shown out hears nothing more."""
+        if not self._shut:
+            self.sent_at = now
+            self.write(frame)
+
+    def show(self, ticks: Collection[Tick], now: float) -> None:
+        """The last known ticks of symbols that were subscribed to. A parked client gets, on waking,
+        what is the last known then: the same number never comes twice, and nothing waits for it.
+        """
+        if self._parked_at is None:
+            self.flush()
+        if self._parked_at is not None:
+            self._owed = (self._owed or set()).union(tick.symbol.key for tick in ticks)
+        elif ticks:
+            self.send(b"".join(map(self._fanout.snapshot, ticks)), now)
 
     def write(self, some: bytes) -> None:
         """The gate: any bytes for this client, in order."""
@@ -171,6 +186,8 @@ class Outbox:
             # Of a symbol that is new to a parked client nothing from before now is owed to it.
             for key in group.keys.difference(() if old is None else old.keys):
                 self._joined[key] = self._fanout.serial
+        if self._owed:
+            self._owed.intersection_update(() if group is None else group.keys)
         self._get_ready()
 
     def idle_since(self) -> float:
@@ -227,6 +244,8 @@ class Outbox:
             self._missed += self._group.offered - self._in_step
             self._fanout.caught_up(self._missed, len(missed), self._seen)
             self._missed, self._in_step = 0, self._group.offered
+            if self._owed:
+                missed[:0] = self._fanout.unchanged(self._owed, self._parked_at, self._joined)
             self._mark_parked()
             if missed and not self._pass(b"".join(missed)):
                 return
@@ -276,6 +295,7 @@ class Outbox:
     def _mark_parked(self) -> None:
         self._parked_at = self._fanout.serial
         self._joined.clear()
+        self._owed = None
         self._progress, self._stalled_since = None, None
         if self._group is not None:
             self._fall_behind(self._group)

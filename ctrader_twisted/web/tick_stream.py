@@ -31,6 +31,7 @@ from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account, Wanted
 from ctrader_twisted.budget import Bucket
 from ctrader_twisted.errors import ClientRequestError
+from ctrader_twisted.market.model import Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import HEALTH, SLOW, Audience
@@ -185,6 +186,7 @@ class TickStreamProtocol(GatedProtocol):
         allowed, beyond = self._within_limit(names(request))
         results = account.subscribe(outbox, allowed)
         told = [*results, *beyond]
+        ticks = self._last_ticks([wanted.name for wanted in results if wanted.code is None])
         self._reply(
             contract.SubscribeResponse(
                 id=request_id,
@@ -193,7 +195,7 @@ class TickStreamProtocol(GatedProtocol):
             )
         )
         if request.snapshot:
-            self._send_snapshots([wanted.name for wanted in results if wanted.code is None])
+            outbox.show(ticks, self.factory.clock.seconds())
         return told
 
     def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
@@ -236,11 +238,10 @@ class TickStreamProtocol(GatedProtocol):
         self.factory.lobby.holds(self, len(symbols))
         return symbols
 
-    def _send_snapshots(self, names: list[str]) -> None:
-        ticks = filter(None, map(self.factory.account.last_tick, names))
-        known = [self.factory.audience.fanout.snapshot(tick) for tick in ticks]
-        if known:
-            self.outbox.send(b"".join(known), self.factory.clock.seconds())
+    def _last_ticks(self, names: list[str]) -> list[Tick]:
+        ticks = list(filter(None, map(self.factory.account.last_tick, names)))
+        self.factory.audience.fanout.recall(ticks)
+        return ticks
 
     def _check_rate(self) -> None:
         wait_s = self._rate.wait(self.factory.clock.seconds())

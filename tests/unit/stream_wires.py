@@ -121,14 +121,18 @@ class Wire(FileDescriptor):
         return len(self.dataBuffer) - self.offset + self._tempDataLen
 
 
-@implementer(ISSLTransport)
-class TlsWire(Wire):
+class OpaqueWire(Wire):
     """A transport that may only be written to. Its kernel is out of reach."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.kernel = self.socket
         del self.socket
+
+
+@implementer(ISSLTransport)
+class TlsWire(OpaqueWire):
+    """The same by TLS's name."""
 
     def getPeerCertificate(self) -> None:
         """Nobody asks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from ctrader_twisted.market.model import FeedNews
 from tests.rfc6455 import CLOSE, PING, PONG, client_frame
 from tests.unit.stream_case import Client, StreamCase
 
@@ -125,6 +126,59 @@ class Parked(StreamCase):
         self.turn()
         self.assertEqual(client.seqs(), [("GBPUSD", 2)])
 
+    def test_subscribing_again(self) -> None:
+        """A parked client that subscribes again gets no tick twice: the newest comes once, with a
+        count of those before it.
+        """
+        client = self.stuck("EURUSD")
+        for step in range(4):
+            self.spot(EURUSD, 110_000 + step, 110_010)
+            self.turn()
+        client.say({"type": "subscribe", "symbols": ["EURUSD"]})
+        self.unstick(client)
+        ticks = [(t["seq"], t.get("conflated"), t.get("snapshot")) for t in client.heard("tick")]
+        self.assertEqual(ticks, [(1, None, None), (4, 2, None)])
+
+    def test_subscribing_again_to_what_stands_still(self) -> None:
+        """Where nothing is new the last known tick comes again, as a snapshot."""
+        client = self.stuck("EURUSD")
+        self.spot(EURUSD, 110_000, 110_010)
+        self.turn()
+        client.say({"type": "subscribe", "symbols": ["EURUSD"]})
+        self.unstick(client)
+        ticks = [(t["seq"], t.get("snapshot")) for t in client.heard("tick")]
+        self.assertEqual(ticks, [(1, None), (1, True)])
+
+    def test_counting_in_a_new_life(self) -> None:
+        """After an outage every symbol begins again at 1, and what is missed counts from there."""
+        client = self.stuck("EURUSD")
+        self.lose_venue()
+        self.ready()
+        for step in range(3):
+            self.spot(EURUSD, 110_000 + step, 110_010)
+            self.turn()
+        self.unstick(client)
+        ticks = [(t["seq"], t.get("conflated")) for t in client.heard("tick")]
+        self.assertEqual(ticks, [(3, 2)])
+
+    def test_counting_after_a_snapshot(self) -> None:
+        """Ticks that came while nobody wanted the symbol are not counted as missed."""
+        client = self.client()
+        client.subscribe("EURUSD")
+        self.spot(EURUSD, 110_000, 110_010)
+        client.say({"type": "unsubscribe", "symbols": ["EURUSD"]})
+        for step in range(4):
+            self.spot(EURUSD, 110_000 + step, 110_010)
+        self.assertEqual([one.get("seq") for one in client.subscribe("EURUSD")], [None, 5])
+        client.wire.kernel.room = 3
+        client.say({"type": "ping"})
+        for step in range(2):
+            self.spot(EURUSD, 120_000 + step, 120_010)
+            self.turn()
+        self.unstick(client)
+        ticks = [(t["seq"], t.get("conflated")) for t in client.heard("tick")]
+        self.assertEqual(ticks, [(7, 1)])
+
     def test_unwanted_meanwhile(self) -> None:
         """A parked client that unsubscribes is not told of that symbol on waking."""
         client = self.stuck("EURUSD", "GBPUSD")
@@ -206,6 +260,16 @@ class Bounds(StreamCase):
         self.assertIn("2000 bytes", reason)
         self.assertEqual(self.metrics.counted("clients_closed_slow"), 1)
         self.assertEqual(self.metrics.clients, 0)
+
+    def test_nothing_follows_the_goodbye(self) -> None:
+        """A status that ends a client is the last that it hears, though another belongs to it."""
+        for before in range(2):
+            client = self.stuck()
+            for _ in range(before):
+                self.audience.announce(self.account.state)
+            while client.protocol.is_in:
+                self.audience.feed_health(FeedNews("demo", "stale", "no price"))
+            self.assertEqual(self.release(client)[0], 4413)
 
     def test_pongs_count_too(self) -> None:
         """Who sends pings and reads nothing grows no buffer without bound."""
