@@ -15,7 +15,7 @@ from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import remedy_for, wait_s
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.web import client_requests
-from ctrader_twisted.wire.codec import SPOT_FRAME, decode, decode_spot, encode
+from ctrader_twisted.wire.codec import SPOT_FRAME, decode, encode
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 
@@ -28,7 +28,7 @@ def codec(octets: bytes) -> None:
         envelope = None
     if octets.startswith(SPOT_FRAME):
         with suppress(ProtocolError):
-            decode_spot(octets)
+            translate.spot_update(octets, 0)
     if envelope is None or envelope.message is None:
         return
     _translated(envelope.message)
