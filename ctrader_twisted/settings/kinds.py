@@ -157,7 +157,8 @@ def _parse_path(text: str) -> Path:
 
 def _parse_origin(text: str) -> str:
     parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/"):
+    # Packaged pages have schemes of their own, as capacitor://localhost; a file has no origin.
+    if parts.scheme in {"", "file"} or not parts.hostname or parts.path.strip("/"):
         raise ValueError
     if not text.isascii():
         # Browsers say xn--...: a name in other letters would never be met.
@@ -165,7 +166,7 @@ def _parse_origin(text: str) -> str:
     if parts.query or parts.fragment or parts.username is not None or "*" in text:
         raise ValueError
     shown = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    usual = {"http": 80, "https": 443}[parts.scheme]
+    usual = {"http": 80, "https": 443}.get(parts.scheme)
     port = f":{parts.port}" if parts.port not in {None, usual} else ""
     return f"{parts.scheme}://{shown}{port}"
 

@@ -193,12 +193,7 @@ class Doors:
         if origin is None or visitors.is_same_origin(origin, host):
             return
         if not self._is_allowed(origin):
-            raise Refused(
-                403,
-                "pages of that origin may not call this server; if they should, add it to "
-                "`origins`",
-                code="ORIGIN_REFUSED",
-            )
+            raise Refused(403, _why_not(origin), code="ORIGIN_REFUSED")
         request.setHeader(b"access-control-allow-origin", origin.encode("latin-1"))
         request.setHeader(b"access-control-expose-headers", b"X-Correlation-Id, RateLimit")
         request.setHeader(b"vary", b"Origin")
@@ -284,6 +279,16 @@ def _reader(request: Any) -> Callable[[str], str | None]:
         return None if values is None else ", ".join(values)
 
     return read
+
+
+def _why_not(origin: str) -> str:
+    if origin.lower() == "null" or origin.lower().startswith("file:"):
+        # Sandboxed pages of anybody call themselves so, too: it cannot be allowed.
+        return (
+            "a page opened from a file may not call; serve it, as by python3 -m http.server, "
+            "from localhost"
+        )
+    return "pages of that origin may not call this server; if they should, add it to `origins`"
 
 
 def _unauthorized(detail: str, code: str) -> Refused:

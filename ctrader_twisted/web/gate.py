@@ -146,6 +146,8 @@ def settled(factory: WebSocketServerFactory, protocol: type[GatedProtocol]) -> t
     reactor's timers.
     """
     factory._batched_timer = Timers(factory.reactor)
+    # Who may come from where is said by the doors, with a code that browsers see.
+    factory.allowNullOrigin = True
     _without_colours()
     options: dict[str, Any] = {"CONFIG_ATTRS": []}
     for name in protocol.CONFIG_ATTRS:

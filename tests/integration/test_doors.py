@@ -83,6 +83,12 @@ async def test_foreign_pages() -> None:
         assert (status, problem["code"]) == (403, "HOST_REFUSED")
         foreign = await connect(port, origin="https://evil.example")
         assert await foreign.gone == 4403
+        # What browsers say of a page that was opened from a file, or stands in a sandbox.
+        for nowhere in ("null", "file://"):
+            opened = await connect(port, origin=nowhere)
+            assert await opened.gone == 4403
+        status, problem = await ask(port, "/healthz", Origin="null")
+        assert "from a file" in problem["detail"]
         same = await connect(port, origin=f"http://127.0.0.1:{port}")
         same.say("connect")
         await same.next(of_type("status"), "a status")

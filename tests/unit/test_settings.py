@@ -933,11 +933,14 @@ class ListTests(SettingsTestCase):
         """Commas and blanks separate, each value once, in its one spelling."""
         web = self.load(
             conf="[web]\nhosts = Ticks.example.com, b.example\n"
-            "origins = https://App.example.com:443/ http://[::1]:3000\n"
+            "origins = https://App.example.com:443/ http://[::1]:3000 capacitor://localhost\n"
             "trusted_proxies = 10.0.0.0/8, 127.0.0.1 UNIX, 127.0.0.1/32"
         ).web
         self.assertEqual(web.hosts, ("ticks.example.com", "b.example"))
-        self.assertEqual(web.origins, ("https://app.example.com", "http://[::1]:3000"))
+        self.assertEqual(
+            web.origins,
+            ("https://app.example.com", "http://[::1]:3000", "capacitor://localhost"),
+        )
         self.assertEqual(web.trusted_proxies, ("10.0.0.0/8", "127.0.0.1/32", "unix"))
 
     def test_not_one_of_them(self) -> None:
@@ -949,6 +952,7 @@ class ListTests(SettingsTestCase):
             ("origins", "https://app.example.com/page"),
             ("origins", "https://*.example.com"),
             ("origins", "https://a@b.example"),
+            ("origins", "file://localhost"),
             ("origins", "https://b.example:port"),
             ("origins", "https://b\u00fccher.example"),
             ("trusted_proxies", "10.0.0.1/8"),
