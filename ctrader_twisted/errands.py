@@ -61,6 +61,13 @@ def current() -> str:
     return "" if errand is None else errand.known_as
 
 
+def lead_on() -> None:
+    """Whoever is served cannot be answered from here alone (see `Errand.leads_on`)."""
+    errand = serving()
+    if errand is not None:
+        errand.leads_on()
+
+
 def on_behalf_of(known_as: str) -> Errand:
     """Take up again what these asked for: ``with on_behalf_of(ids):``; "" is for nobody."""
     return Errand(known_as)

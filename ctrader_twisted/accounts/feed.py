@@ -300,9 +300,7 @@ class Feed:
         if self._relist is None and self.subscriptions is not None:
             pause_s = self._listed_at + RELIST_PAUSE_S - self._clock.seconds()
             self._relist = self._clock.callLater(max(RELIST_SOON_S, pause_s), self._list_again)
-            errand = errands.serving()
-            if errand is not None:
-                errand.leads_on()
+            errands.lead_on()
             self._relist_for = errands.current()
 
     def _list_again(self) -> None:

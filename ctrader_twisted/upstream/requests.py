@@ -148,12 +148,11 @@ class Requests:
             asked_at=self._clock.seconds(),
             result=result,
         )
+        errands.lead_on()
         if self._ended is not None:
+            self._log_end(waiting, "not_sent", "connection ended")
             result.errback(ConnectionEnded(f"{name}: {self._ended}", sent=False))
             return cast("Deferred[AnswerT]", result)
-        errand = errands.serving()
-        if errand is not None:
-            errand.leads_on()
         seconds = self._timeout_s if timeout_s is None else timeout_s
         waiting.deadline = self._clock.callLater(seconds, self._expire, waiting, seconds)
         self._waiting[waiting.client_message_id] = waiting

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ctrader_twisted import errands
 from ctrader_twisted.errors import (
     ConnectionEnded,
     NotConnected,
@@ -102,6 +103,7 @@ class Session:
         account is not open, else as `Requests.ask` does.
         """
         if self._requests is None:
+            errands.lead_on()
             return fail(NotConnected("there is no connection to the venue; nothing was sent"))
         return self._requests.ask(message, answer_type, lane=lane, account_id=self.account_id)
 

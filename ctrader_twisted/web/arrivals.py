@@ -90,7 +90,7 @@ class ArrivingRequest(Request):
 
     def _serve(self) -> None:
         # The answer may take longer than this call; the errand lasts until it is given.
-        self.errand = ClientErrand(self.correlation_id, self.channel.site.reactor, lasts=True)
+        self.errand = self.channel.site.client_log.errand(self.correlation_id, lasts=True)
         self.errand.asks((self.method + b" " + self.path).decode("latin-1"))
         with self.errand:
             super().process()

@@ -22,6 +22,7 @@ from ctrader_twisted.accounts import Consumer, Group, Wanted
 from ctrader_twisted.market.model import AccountState, FeedNews, Phase, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
+from ctrader_twisted.web.client_errands import ClientLog
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.outbox import Outbox
 
@@ -86,6 +87,7 @@ class Audience:
         self.limits = limits
         # What is broken on the way to the venue: asked at every status (see `Diagnosis`).
         self.trouble: Callable[[], contract.Link | msgspec.UnsetType] = lambda: UNSET
+        self.client_log = ClientLog(clock)
         self._clock = clock
         self._now_ms = now_ms
         self._metrics = metrics
@@ -148,13 +150,14 @@ class Audience:
         concerned = [self._clients[consumer] for consumer in consumers if consumer in self._clients]
         for client in concerned:
             client.withdrawn(wanted)
-        # With the correlation id of whoever it was for that the venue, or its list, was asked.
-        self.log.info(
-            "clients told that {symbol!r} cannot be had: {count} ({code})",
-            symbol=wanted.name,
-            count=len(concerned),
-            code=wanted.code,
-        )
+        if self.client_log.has_room():
+            # With the correlation id of whoever it was for that the venue, or its list, was asked.
+            self.log.info(
+                "clients told that {symbol!r} cannot be had: {count} ({code})",
+                symbol=wanted.name,
+                count=len(concerned),
+                code=wanted.code,
+            )
 
     # -- clients
 

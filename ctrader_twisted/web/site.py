@@ -11,6 +11,7 @@ from twisted.web.server import Request, Site
 
 from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
+from ctrader_twisted.web.client_errands import ClientLog
 from ctrader_twisted.web.doors import STREAMS, Doors, Visitor, asks_upgrade, becomes_websocket
 from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
 from ctrader_twisted.web.first_look import FirstLook, UpgradeRequest
@@ -116,6 +117,7 @@ class GuardedSite(Site):
         reactor: IReactorTime,
     ) -> None:
         super().__init__(root, requestFactory=ArrivingRequest, timeout=IDLE_S, reactor=reactor)
+        self.client_log = ClientLog(reactor)
         self._doors = doors
         self._tick_stream = tick_stream
         self.body_limit = body_limit

@@ -100,7 +100,7 @@ class TickStreamProtocol(GatedProtocol):
             return
         self.asked += 1
         known_as = f"{self.visitor.correlation_id}.{self.asked}"
-        with ClientErrand(known_as, self.factory.clock) as errand:
+        with self.factory.audience.client_log.errand(known_as) as errand:
             try:
                 self._check_rate()
                 self._serve(errand, read_header(payload, isBinary), payload)

@@ -8,7 +8,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 
 from ctrader_twisted import errands
-from ctrader_twisted.web.client_errands import harmless
+from ctrader_twisted.web.client_errands import ClientLog, harmless
 from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.problems import correlation_id
 from ctrader_twisted.web.site import make_site
@@ -105,6 +105,21 @@ class BeforeTheListTest(StreamCase):
             [(one["message"], one["correlation_id"]) for one in self.log.about("cannot be had")],
             [("clients told that 'NO\\nSUCH' cannot be had: 3 (UNKNOWN_SYMBOL)", "desk-7.1")],
         )
+
+    def test_a_flood(self) -> None:
+        """Clients that ask for whatever comes to their mind cannot fill the log."""
+        client_log = ClientLog(self.clock)
+        for number in range(5000):
+            with client_log.errand(f"flood.{number}") as errand:
+                errand.leads_on()
+                errand.leads_on()
+                errand.answered("done")
+            self.clock.advance(0.001)
+        told = len(self.log.about("a client asks"))
+        self.assertEqual(len(self.log.about("the client was answered")), told)
+        self.assertIn(told, range(748, 751))
+        self.clock.advance(1)
+        self.assertTrue(client_log.has_room())
 
 
 class RestLinesTest(DoorCase):

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import ctrader_twisted
 from ctrader_twisted import errands
 from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.errands import Errand
+from ctrader_twisted.errors import NotConnected
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.upstream.requests import Lane
 from tests.unit.fakes import ACCOUNT, Recorder, refusal_of, spot
 from tests.unit.log_lines import LogLines
 from tests.unit.test_accounts import DETAILS, NAMES, SUBSCRIBE, AccountCase
 
 LIST = api_pb2.ProtoOASymbolsListReq
+
+
+PACKAGE = Path(ctrader_twisted.__file__).parent
+# Through these a tick goes, and nothing else does.
+TICK_PATH = (
+    "wire/codec.py",
+    "upstream/protocol.py",
+    "upstream/application.py",
+    "upstream/translate.py",
+    "accounts/account.py",
+    "market",
+    "web/fanout.py",
+    "web/outbox.py",
+)
 
 
 class CorrelationTest(AccountCase):
@@ -75,6 +94,26 @@ class CorrelationTest(AccountCase):
         self.assertEqual(len(self.ticks()), 1)
         self.assertEqual(self.log.lines, [])
         self.over()
+
+    def test_the_way_of_a_tick(self) -> None:
+        """No module that is there for ticks knows of errands; and a tick leaves no line."""
+        for place in TICK_PATH:
+            for path in [PACKAGE / place, *(PACKAGE / place).glob("*.py")]:
+                if path.is_file():
+                    self.assertNotIn("errand", path.read_text(), path)
+
+    def test_without_a_connection(self) -> None:
+        """What cannot be asked is a matter for the log, too: its client is told of it."""
+        taken: list[str] = []
+
+        class Client(Errand):
+            def leads_on(self) -> None:
+                taken.append(self.known_as)
+
+        with Client("a.1"):
+            asked = self.account.session.ask(LIST(ctidTraderAccountId=ACCOUNT), LIST, Lane.READ)
+        self.failureResultOf(asked, NotConnected)
+        self.assertEqual(taken, ["a.1"])
 
     def test_after_an_outage(self) -> None:
         """What was had comes back for nobody; what was not had, for whoever still waits for it."""

@@ -102,6 +102,13 @@ class RequestLinesTest(RequestsCase):
         self.failureResultOf(asked, ProtocolError)
         self.assertIn("not_sent after 0.0 ms (cannot be encoded)", self.log.of("a.1")[-1])
 
+    def test_after_the_end(self) -> None:
+        """What is asked of a connection that has ended has a line as well."""
+        self.requests.fail_all(ConnectionEnded("cut", sent=False))
+        self.failureResultOf(self.ask_for("a.1"), ConnectionEnded)
+        over = "ProtoOAAccountLogoutReq c1-1: not_sent after 0.0 ms (connection ended)"
+        self.assertEqual(self.log.of("a.1"), [over])
+
     def test_nobodys(self) -> None:
         """What the daemon asks by itself has the name of the connection; no client can have it."""
         self.ask()
