@@ -196,12 +196,24 @@ class Requests:
             self._wake_up.cancel()
         # One at a time: whoever learns it may cancel others that wait.
         while self._waiting:
-            waiting = next(iter(self._waiting.values()))
-            self._forget(waiting)
-            self._over(waiting, "lost" if waiting.sent else "not_sent", "connection ended")
-            name = type(waiting.message).__name__
-            with errands.on_behalf_of(waiting.known_as):
-                waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
+            self._fail(next(iter(self._waiting.values())), cause, "connection ended")
+
+    def withdraw(self, account_id: int, cause: BaseException) -> None:
+        """The account lost its place: what it has queued must not be sent when it is back.
+
+        That would be done unasked, behind the back of whoever begins anew. What is sent already
+        is answered as ever.
+        """
+        for queue in self._lanes.values():
+            while account_id in queue.by_account:
+                self._fail(queue.by_account[account_id][0], cause, "the account lost its place")
+
+    def _fail(self, waiting: _Waiting, cause: BaseException, why: str) -> None:
+        self._forget(waiting)
+        self._over(waiting, "lost" if waiting.sent else "not_sent", why)
+        name = type(waiting.message).__name__
+        with errands.on_behalf_of(waiting.known_as):
+            waiting.result.errback(ConnectionEnded(f"{name}: {cause}", sent=waiting.sent))
 
     def _note(self, refused: VenueRefusal, name: str, waiting: _Waiting) -> None:
         if is_known(refused.code):

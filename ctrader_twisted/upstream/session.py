@@ -256,6 +256,9 @@ class Session:
     def _end_life(self) -> None:
         self.is_ready = False
         self._life += 1
+        if self._requests is not None:
+            over = ConnectionEnded("the account lost its place", sent=False)
+            self._requests.withdraw(self.account_id, over)
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None

@@ -53,14 +53,24 @@ class End:
         self._inbox: list[bytes] = []
         self._paused = False
         self._over = False
+        self._passes: int | None = None
         self.said = b""
         self.other: End
 
     def write(self, octets: bytes) -> None:
         """Towards the other end."""
-        if not self._over:
-            self.said += octets
-            self._clock.callLater(0, self.other.arrive, octets)
+        if self._over:
+            return
+        if self._passes is not None:
+            octets, self._passes = octets[: self._passes], self._passes - len(octets)
+        self.said += octets
+        self._clock.callLater(0, self.other.arrive, octets)
+        if self._passes is not None and self._passes <= 0:
+            self.abortConnection()
+
+    def cut_after(self, octets: int | None) -> None:
+        """Let that many more bytes pass, wherever in a frame they end; None: all of them."""
+        self._passes = octets
 
     def arrive(self, octets: bytes) -> None:
         """From the other end."""
@@ -201,6 +211,8 @@ class JoinedCase(SynchronousTestCase):
     accounts: tuple[int, ...] = (1000001,)
     synthetic = 0
     rate = 20.0
+    batch = 100
+    budget = Budget(requests_per_s=40, history_per_s=4, timeout_s=10)
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -233,7 +245,7 @@ class JoinedCase(SynchronousTestCase):
             client_id="simulator-client",
             client_secret=lambda: "simulator-secret",
             sessions=[account.session for account in everybody],
-            budget=Budget(requests_per_s=40, history_per_s=4, timeout_s=10),
+            budget=self.budget,
             clock=self.clock,
             metrics=self.metrics,
         )
@@ -261,7 +273,7 @@ class JoinedCase(SynchronousTestCase):
             metrics=self.metrics,
             listener=self.floors[number],
             run_id="run",
-            batch=100,
+            batch=self.batch,
             grace_s=5,
             watch=WatchPolicy("cTrader demo", stale_after_s=30, check_s=10, now_ms=self.now_ms),
         )

@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.errors import ConnectionEnded
+from ctrader_twisted.errors import ConnectionEnded, VenueRefusal
 from ctrader_twisted.logs import Secret, conceal
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.pb import api_pb2, common_pb2
@@ -190,6 +190,30 @@ class ThrownOutTest(SessionCase):
         self.wire.say(DISCONNECT)
         self.back(kept=True)
         self.assertIs(self.news.last("ready")[1], True)
+        self.over()
+
+    def test_nothing_of_an_earlier_life_is_sent(self) -> None:
+        """What waited for the budget when the account was thrown out does not leave when it is
+        back: the new life asks for what it wants by itself.
+        """
+        self.ready()
+        request = api_pb2.ProtoOASubscribeSpotsReq(ctidTraderAccountId=ACCOUNT, symbolId=[1])
+        asked = [
+            self.session.ask(request, api_pb2.ProtoOASubscribeSpotsRes, Lane.SUBSCRIBE)
+            for _ in range(30)
+        ]
+        sent = sum(isinstance(each.message, type(request)) for each in self.wire.read())
+        self.wire.say(DISCONNECT)
+        for each in asked[sent:]:
+            self.assertFalse(self.failureResultOf(each, ConnectionEnded).value.sent)
+        for _ in range(sent):
+            self.wire.refuse(type(request), "INVALID_REQUEST", "not authorized")
+        self.clock.advance(1)
+        self.back()
+        self.clock.advance(5)
+        self.assertEqual(self.wire.read(), [])
+        for each in asked[:sent]:
+            self.failureResultOf(each, VenueRefusal)
         self.over()
 
     def test_again_and_again(self) -> None:

@@ -220,6 +220,25 @@ class EndingsTest(RequestsCase):
         self.assertEqual(self.numbers(), [1])
         self.empty()
 
+    def test_account_that_lost_its_place(self) -> None:
+        """What an account has queued ends unsent; what it sent is still answered, and nobody else
+        notices.
+        """
+        self.requests = self.make(ordinary=1)
+        sent = self.ask(1, account_id=7)
+        queued = [self.ask(2, lane, account_id=7) for lane in (Lane.SUBSCRIBE, Lane.READ)]
+        other = self.ask(3, account_id=8)
+        self.requests.withdraw(7, ConnectionEnded("thrown out", sent=False))
+        for each in queued:
+            self.assertFalse(self.failureResultOf(each, ConnectionEnded).value.sent)
+        self.clock.advance(2)
+        self.assertEqual(self.numbers(), [1, 3])
+        self.assertTrue(self.settle("c1-1"))
+        self.assertTrue(self.settle("c1-4"))
+        self.successResultOf(sent)
+        self.successResultOf(other)
+        self.empty()
+
     def test_asking_after_the_end(self) -> None:
         """After the end every question fails at once, unsent."""
         self.requests.fail_all(ConnectionEnded("cut", sent=False))
