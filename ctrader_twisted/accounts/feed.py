@@ -178,12 +178,17 @@ class Feed:
 
     def relisted(self, catalogue: Catalogue) -> None:
         """The list of symbols as it is now: those that are gone are withdrawn."""
+        renamed = catalogue.renamed_since(self.catalogue) if self.catalogue else []
         self._take(catalogue)
+        for was, now in renamed:
+            if was.key != now.key:
+                self._ticks.forget_symbol(now.symbol_id)
         if catalogue.names != self.state.symbols:
             self.state = replace(self.state, symbols=catalogue.names)
             self._announce(self.state)
         self._withdraw_unknown()
         if self.subscriptions is not None:
+            self.subscriptions.describe_again([now.symbol_id for _, now in renamed])
             self.subscriptions.pursue()
 
     # -- what the account asks

@@ -36,5 +36,13 @@ class Catalogue:
         """The symbol with this id; None when there is none."""
         return self._by_id.get(symbol_id)
 
+    def renamed_since(self, before: Catalogue) -> list[tuple[Symbol, Symbol]]:
+        """What the symbols whose names are others now were in an earlier list, and are."""
+        return [
+            (known, symbol)
+            for symbol_id, symbol in self._by_id.items()
+            if (known := before.by_id(symbol_id)) is not None and known.name != symbol.name
+        ]
+
     def __len__(self) -> int:
         return len(self._by_id)

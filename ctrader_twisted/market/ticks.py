@@ -95,6 +95,10 @@ class Ticks:
             quote.bid = quote.ask = 0
             quote.tick = None
 
+    def forget_symbol(self, symbol_id: int) -> None:
+        """The symbol is another one now: nothing is told of it until it is known again."""
+        self._quotes.pop(symbol_id, None)
+
     def forget(self) -> None:
         """An outage: prices, digits and sequence numbers all begin again."""
         self._quotes.clear()

@@ -7,8 +7,6 @@ from typing import Any
 from ctrader_twisted.market.model import Tick
 from tests.unit.stream_case import Client
 
-Series = tuple[str, int]
-
 
 class Listener:
     """What one client has read so far, and what it may still expect."""
@@ -23,7 +21,9 @@ class Listener:
         self._due: dict[str, Tick] = {}
         self._expected: list[Any] = []
         self._heard = 0
-        self._last: dict[Series, int] = {}
+        self._last: dict[str, tuple[int, int]] = {}
+        # Symbols whose numbers may begin again, since they are others now.
+        self._renumbered: set[str] = set()
         # In a new life of the session a symbol that is wanted all the time begins at 1.
         self._from_the_start: set[str] = set()
         self._newest_bid = 0.0
@@ -50,6 +50,10 @@ class Listener:
         if name in self.wants:
             self._due[name] = tick
 
+    def may_begin_again(self, name: str) -> None:
+        """Behind the name there is another symbol now."""
+        self._renumbered.add(name)
+
     def forgets_prices(self) -> None:
         """An outage: no price from before it is owed to anybody."""
         self._due.clear()
@@ -74,8 +78,8 @@ class Listener:
         assert self._heard == len(self._expected), self._expected[self._heard :]
         assert self._told == self.wants
         for name, tick in self._due.items():
-            last = self._last.get((name, tick.symbol.symbol_id))
-            assert last == tick.seq, f"{name}: {tick.seq} is the newest, and {last} came"
+            newest = (tick.symbol.symbol_id, tick.seq)
+            assert self._last.get(name) == newest, (name, newest, self._last.get(name))
 
     def _must(self, message: dict[str, Any]) -> None:
         kind = message["type"]
@@ -89,8 +93,7 @@ class Listener:
             symbols = set(message["symbols"])
             for changed in self._told ^ symbols:
                 self._from_the_start.discard(changed)
-                for series in [one for one in self._last if one[0] == changed]:
-                    del self._last[series]
+                self._last.pop(changed, None)
             self._told = symbols
         elif kind == "status":
             self._is_connected = message["status"] in {"connected", "stale", "tick_resumed"}
@@ -102,7 +105,10 @@ class Listener:
         name, number, seq = tick["symbol"], tick["symbolId"], tick["seq"]
         assert name in self._told, f"{name} is not wanted"
         assert self._is_connected, f"a price during an outage: {tick}"
-        last = self._last.get((name, number))
+        was, last = self._last.get(name, (number, None))
+        if name in self._renumbered and (was != number or seq < (last or 0)):
+            last = None
+            self._from_the_start.discard(name)
         if last is None and name in self._from_the_start:
             last = 0
         is_repeated = "snapshot" in tick and seq == last
@@ -112,4 +118,4 @@ class Listener:
             assert tick["bid"] > self._newest_bid, f"older than one before it: {tick}"
             self._newest_bid = tick["bid"]
         self._from_the_start.discard(name)
-        self._last[(name, number)] = seq
+        self._last[name] = (number, seq)

@@ -130,9 +130,11 @@ class OutboxMachine(RuleBasedStateMachine):
         self.announced()
         self.note_wants()
 
-    @rule(name=st.sampled_from(NAMES), how=st.sampled_from(["gone", "off", "back", "number"]))
+    @rule(
+        name=st.sampled_from(NAMES), how=st.sampled_from(["gone", "off", "back", "number", "swap"])
+    )
     def catalogue(self, name: str, how: str) -> None:
-        """A symbol leaves the list, comes back, or gets another number."""
+        """A symbol leaves the list, comes back, or gets another number, perhaps that of another."""
         names, digits = self.stream.venue.names, self.stream.venue.digits
         number = next((one for one, called in names.items() if called.strip("()") == name), 0)
         if number:
@@ -141,6 +143,11 @@ class OutboxMachine(RuleBasedStateMachine):
             number = max(digits) + 1 if how == "number" or not number else number
             digits[number] = 5
             names[number] = f"({name})" if how == "off" else name
+        if how == "swap" and 1 in names:
+            names[number], names[1] = names[1], names[number]
+        for person in self.people:
+            for each in NAMES:
+                person.may_begin_again(each)
         had = [set(person.wants) for person in self.people]
         self.stream.account.session.list_again()
         self.announced()
