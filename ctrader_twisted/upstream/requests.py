@@ -245,20 +245,20 @@ class Requests:
         budgets = {"ordinary": self._ordinary, "history": self._history}
         return {name: bucket.used(now) for name, bucket in budgets.items()}
 
-    def _over(self, waiting: _Waiting, outcome: str, why: str) -> None:
+    def _over(self, waiting: _Waiting, outcome: str, reason: str) -> None:
         seconds = self._clock.seconds() - waiting.sent_at if waiting.sent else None
         self._metrics.requested(waiting.lane.name.lower(), outcome, seconds)
-        self._log_end(waiting, outcome, why)
+        self._log_end(waiting, outcome, reason)
 
-    def _log_end(self, waiting: _Waiting, outcome: str, why: str) -> None:
+    def _log_end(self, waiting: _Waiting, outcome: str, reason: str) -> None:
         since = waiting.sent_at if waiting.sent else waiting.asked_at
         self.log.info(
             "[{correlation_id}] {request} {client_message_id}: {outcome} after {duration_ms} ms "
-            "({why})",
+            "({reason})",
             request=type(waiting.message).__name__,
             client_message_id=waiting.client_message_id,
             outcome=outcome,
-            why=why,
+            reason=reason,
             lane=waiting.lane.name.lower(),
             account_id=waiting.account_id,
             correlation_id=waiting.known_as,

@@ -20,7 +20,7 @@ from ctrader_twisted.errands import Errand
 from ctrader_twisted.logs import redact
 
 # How many requests of clients are told at once, and per second after that.
-AT_ONCE = 500.0
+AT_ONCE = 200.0
 PER_S = 50.0
 
 # A word, or the method and path of an HTTP request.

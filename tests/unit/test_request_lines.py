@@ -46,7 +46,9 @@ class RequestLinesTest(RequestsCase):
                 ("c1-1", "read", 7, "info"),
             )
         self.assertEqual((sent["queued_ms"], answered["duration_ms"]), (0, 250))
-        self.assertEqual(answered["outcome"], "answered")
+        self.assertEqual(
+            (answered["outcome"], answered["reason"]), ("answered", "ProtoOAVersionRes")
+        )
         self.assertTrue(self.log.console[0].endswith(f": [a.1] {SENT}\n"), self.log.console[0])
         self.assertTrue(self.log.console[1].endswith(f": [a.1] {over} [account_id=7]\n"))
 
