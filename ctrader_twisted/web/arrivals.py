@@ -8,6 +8,7 @@ last, and a body that is announced or grows beyond the limit is answered before 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -20,6 +21,10 @@ from ctrader_twisted.web import problems
 from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.doors import Visitor, is_preflight
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
+
+# The request line and all headers, line ends included; and how many lines.
+HEAD_BYTES = 16 * 1024
+HEAD_LINES = 200
 
 # After an early answer the rest of what the client sends is read and thrown away for so long:
 # closing at once would make the kernel reset the connection before the answer is read.
@@ -56,6 +61,7 @@ class ArrivingRequest(Request):
         self.correlation_id = problems.correlation_id(self.getHeader(CORRELATION_HEADER))
         self.setHeader(CORRELATION_HEADER, self.correlation_id.encode("ascii"))
         try:
+            check_line(self.method, self.path)
             self.channel.site.arrived(self)
         except Refused as refused:
             self._finish_with(refused)
@@ -79,7 +85,10 @@ class ArrivingRequest(Request):
         """Let a resource answer. (Between Twisted's own headers and the resource's.)"""
         self.setHeader(b"server", b"ctrader-stream")
         self.setHeader(b"x-content-type-options", b"nosniff")
-        super().render(resrc)
+        try:
+            super().render(resrc)
+        except Refused as refused:
+            self._finish_with(refused)
 
     def processingFailed(self, reason: Failure) -> Failure:
         """A fault of ours: the log has it, the client its correlation id."""
@@ -122,6 +131,17 @@ class ArrivingRequest(Request):
         self.finish()
 
 
+def check_line(method: bytes, path: bytes) -> None:
+    """Raises Refused for a method that there is not, and a path that is no text."""
+    if method != method.upper():
+        # Methods are case-sensitive, but Klein takes each for its upper-case twin.
+        raise problems.not_allowed(method, "GET, HEAD")
+    try:
+        unquote_to_bytes(path).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(400, "the path is not UTF-8") from None
+
+
 class ArrivalChannel(HTTPChannel):
     """HTTP/1.1 with a deadline for each request, and an early answer for the unacceptable."""
 
@@ -130,6 +150,7 @@ class ArrivalChannel(HTTPChannel):
     requestFactory = ArrivingRequest
     _deadline: IDelayedCall | None = None
     _refused = False
+    _head_lines = _head_bytes = 0
 
     def connectionMade(self) -> None:
         """A connection: its first request begins."""
@@ -142,7 +163,25 @@ class ArrivalChannel(HTTPChannel):
             return
         if self._deadline is None:
             self._begin()
-        super().lineReceived(line)
+        self._head_lines += 1
+        self._head_bytes += len(line) + len(self.delimiter)
+        if self._head_lines > HEAD_LINES or self._head_bytes > HEAD_BYTES:
+            self._head_too_large()
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """A line without an end."""
+        self._head_too_large()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """One header; False when it is none."""
+        try:
+            return bool(super().headerReceived(line))
+        except ValueError:
+            # Python reads no number of so many digits.
+            self.refuse(Refused(400, "the Content-Length is no length"))
+            return False
 
     def rawDataReceived(self, data: bytes) -> None:
         """Some of the body, or of the next request."""
@@ -154,6 +193,7 @@ class ArrivalChannel(HTTPChannel):
         if self._refused:
             return
         self._cancel()
+        self._head_lines = self._head_bytes = 0
         super().allContentReceived()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
@@ -171,6 +211,13 @@ class ArrivalChannel(HTTPChannel):
         given = self.requests[-1].getHeader(CORRELATION_HEADER) if self.requests else None
         self.transport.write(problems.response(refused, problems.correlation_id(given)))
         self._deadline = self.site.reactor.callLater(LINGER_S, self._drop)
+
+    def _head_too_large(self) -> None:
+        if self._head_lines > 1 or self.requests:
+            why = f"a request's head has at most {HEAD_BYTES} bytes and {HEAD_LINES} lines"
+            self.refuse(Refused(431, why))
+        else:
+            self.refuse(Refused(414, f"a request's line has at most {HEAD_BYTES} bytes"))
 
     def _send100Continue(self) -> None:
         if not self._refused:

@@ -36,7 +36,6 @@ WRONG_KEYS = 5.0
 WRONG_KEYS_PER_S = 0.2
 
 READ = "read"
-_WITH_BODY = frozenset({b"POST", b"PUT", b"PATCH"})
 _FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
 
 
@@ -227,7 +226,7 @@ class Doors:
             )
 
     def _check_body(self, request: Any) -> None:
-        if request.method not in _WITH_BODY or not getattr(request, "body_bytes", 0):
+        if not getattr(request, "body_bytes", 0):
             return
         kind = (_reader(request)("content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
@@ -275,8 +274,9 @@ def peer_address(request: Any) -> str:
 def _reader(request: Any) -> Callable[[str], str | None]:
     def read(name: str) -> str | None:
         # Two headers of one name: the strict reading is both, and no check passes on that.
-        values = request.requestHeaders.getRawHeaders(name)
-        return None if values is None else ", ".join(values)
+        values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+        # Any octet may stand in a header, and none of them may break us.
+        return None if values is None else b", ".join(values).decode("latin-1")
 
     return read
 

@@ -15,9 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.logger import Logger
-from twisted.web.http import CACHED, NOT_FOUND
+from twisted.web.http import CACHED, OK
 from twisted.web.resource import Resource
 from twisted.web.server import Request
+
+from ctrader_twisted.web import problems
 
 log = Logger()
 
@@ -79,38 +81,52 @@ class StaticFile:
         )
 
 
-class StaticFiles(Resource):
-    """Files by their path below this resource; ``page`` is the one at ``/``."""
+class Readable(Resource):
+    """What can be read, and nothing else done with it."""
 
     isLeaf = True
+
+    def render(self, request: Request) -> bytes:
+        """The file; only its headers for HEAD. Raises Refused."""
+        if request.method not in (b"GET", b"HEAD"):
+            raise problems.not_allowed(request.method, "GET, HEAD")
+        body = self.read(request)
+        if request.method == b"GET":
+            return body
+        if request.code == OK:
+            request.setHeader(b"content-length", b"%d" % len(body))
+        return b""
+
+    def read(self, request: Request) -> bytes:
+        """The body. Raises Refused."""
+        raise NotImplementedError
+
+
+class StaticFiles(Readable):
+    """Files by their path below this resource; ``page`` is the one at ``/``."""
 
     def __init__(self, files: Mapping[str, StaticFile] | None = None) -> None:
         super().__init__()
         self._files = dict(find_files()) if files is None else dict(files)
         self.page = OneFile(self._files[PAGE])
 
-    def render_GET(self, request: Request) -> bytes:
-        """A file, or 404; HEAD is answered by the same."""
+    def read(self, request: Request) -> bytes:
+        """A file, or 404."""
         name = b"/".join(request.postpath or ()).decode("utf-8", "replace")
         file = self._files.get(name)
         if file is None:
-            request.setResponseCode(NOT_FOUND)
-            request.setHeader(b"content-type", b"text/plain; charset=utf-8")
-            request.setHeader(b"x-content-type-options", b"nosniff")
-            return b"There is no such file.\n"
+            raise problems.not_found(request.path)
         return send(file, request)
 
 
-class OneFile(Resource):
+class OneFile(Readable):
     """One file, whatever the path."""
-
-    isLeaf = True
 
     def __init__(self, file: StaticFile) -> None:
         super().__init__()
         self._file = file
 
-    def render_GET(self, request: Request) -> bytes:
+    def read(self, request: Request) -> bytes:
         """The file."""
         body = send(self._file, request)
         # At the same address others get text.

@@ -24,6 +24,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.arrivals import HEAD_BYTES
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
 
 _END = b"\r\n\r\n"
@@ -37,21 +38,21 @@ class UpgradeRequest:
 
     method = b"GET"
 
-    def __init__(self, path: bytes, headers: dict[str, list[str]], transport: Any) -> None:
+    def __init__(self, path: bytes, headers: dict[bytes, list[bytes]], transport: Any) -> None:
         self.path = path
         self._headers = headers
         self.transport = transport
         self.requestHeaders = self
         self.correlation_id = problems.correlation_id(self.getHeader(CORRELATION_HEADER))
 
-    def getRawHeaders(self, name: str) -> list[str] | None:
+    def getRawHeaders(self, name: bytes) -> list[bytes] | None:
         """All values of a header."""
         return self._headers.get(name.lower())
 
     def getHeader(self, name: bytes) -> bytes | None:
         """The last value of a header."""
-        values = self._headers.get(name.decode("ascii").lower())
-        return None if values is None else values[-1].encode("ascii")
+        values = self._headers.get(name.lower())
+        return None if values is None else values[-1]
 
     def setHeader(self, name: bytes, value: bytes) -> None:
         """The answer to an upgrade is Autobahn's, and has none of ours."""
@@ -61,19 +62,19 @@ def read_upgrade(octets: bytes, transport: Any) -> UpgradeRequest | None:
     """The request whose whole head begins ``octets``, if it asks for the tick stream; else None."""
     line = _REQUEST_LINE.match(octets)
     end = octets.find(_END)
-    if line is None or end < 0:
+    if line is None or not 0 <= end <= HEAD_BYTES - len(_END):
         return None
-    headers: dict[str, list[str]] = {}
+    headers: dict[bytes, list[bytes]] = {}
     for one in octets[line.end() : end].split(b"\r\n"):
         header = _HEADER.fullmatch(one)
         if header is None:
             return None
         name, value = header.groups()
-        headers.setdefault(name.decode("ascii").lower(), []).append(value.decode("ascii"))
-    if [value.lower() for value in headers.get("upgrade", ())] != ["websocket"]:
+        headers.setdefault(name.lower(), []).append(value)
+    if [value.lower() for value in headers.get(b"upgrade", ())] != [b"websocket"]:
         return None
     # A body would have to be read before the WebSocket begins.
-    if "content-length" in headers or "transfer-encoding" in headers:
+    if b"content-length" in headers or b"transfer-encoding" in headers:
         return None
     return UpgradeRequest(line[1], headers, transport)
 

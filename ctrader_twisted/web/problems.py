@@ -29,10 +29,12 @@ TABLE: Mapping[int, tuple[str, str]] = {
     408: ("Request Timeout", "REQUEST_TIMEOUT"),
     409: ("Conflict", "CONFLICT"),
     413: ("Content Too Large", "BODY_TOO_LARGE"),
+    414: ("URI Too Long", "ADDRESS_TOO_LONG"),
     415: ("Unsupported Media Type", "NOT_JSON"),
     422: ("Unprocessable Content", "INVALID"),
     426: ("Upgrade Required", "UPGRADE_REQUIRED"),
     429: ("Too Many Requests", "RATE_LIMIT"),
+    431: ("Request Header Fields Too Large", "HEAD_TOO_LARGE"),
     500: ("Internal Server Error", "INTERNAL_ERROR"),
     502: ("Bad Gateway", "VENUE_NONSENSE"),
     503: ("Service Unavailable", "NOT_CONNECTED"),
@@ -41,6 +43,7 @@ TABLE: Mapping[int, tuple[str, str]] = {
 }
 
 _OUR_FAULT = 500
+_SHOWN = 100
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
@@ -66,6 +69,17 @@ class Refused(CtraderError):
         self.retry_after = None if retry_after_s is None else max(1, -int(-retry_after_s // 1))
         if self.retry_after is not None:
             self.headers["Retry-After"] = str(self.retry_after)
+
+
+def not_found(path: bytes) -> Refused:
+    """For a path that leads nowhere; it is named, as far as it can be said in a line."""
+    return Refused(404, f"there is nothing at {redact(path.decode('latin-1'))[:_SHOWN]}")
+
+
+def not_allowed(method: bytes, allowed: str) -> Refused:
+    """For a method that there is not at this address, but ``allowed`` are."""
+    name = method.decode("latin-1")[:_SHOWN]
+    return Refused(405, f"{name} is not possible here, only {allowed}", headers={"Allow": allowed})
 
 
 def correlation_id(given: bytes | None) -> str:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 import twisted
 from ctrader_twisted import contract
@@ -28,6 +28,8 @@ class Rest:
     """The routes outside the WebSocket."""
 
     app = Klein()
+    # Another spelling is another address: no redirects.
+    app.url_map.merge_slashes = False
     log = Logger()
 
     def __init__(
@@ -126,9 +128,12 @@ class Rest:
     def refused(self, request: IRequest, failure: Failure) -> bytes:
         """A request that no route takes."""
         error = cast(HTTPException, failure.value)
-        headers = {name: value for name, value in error.get_headers() if name.lower() == "allow"}
-        detail = error.description or error.name
-        return problems.answer(request, Refused(error.code or _INTERNAL, detail, headers=headers))
+        if isinstance(error, MethodNotAllowed):
+            allowed = ", ".join(sorted(error.valid_methods or ()))
+            return problems.answer(request, problems.not_allowed(request.method, allowed))
+        if isinstance(error, NotFound):
+            return problems.answer(request, problems.not_found(cast(Any, request).path))
+        return problems.answer(request, Refused(error.code or _INTERNAL, error.name))
 
     @app.handle_errors(Refused)
     def answered_by_a_problem(self, request: IRequest, failure: Failure) -> bytes:

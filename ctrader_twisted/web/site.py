@@ -31,10 +31,10 @@ class Upgrade(Resource):
         self._factory = factory
 
     def render(self, request: Any) -> bytes | int:
-        """Hand the connection over; a problem for whoever did not ask for that, or cannot."""
+        """Hand the connection over; Refused for whoever did not ask for that, or cannot."""
         refused = why_not(request)
         if refused is not None:
-            return problems.answer(request, refused)
+            raise refused
         bound = _Bound(self._factory, request.visitor)
         answer: bytes | int = WebSocketResource(bound).render(request)
         return answer
@@ -43,9 +43,9 @@ class Upgrade(Resource):
 def why_not(request: Any) -> Refused | None:
     """Why this request for the tick stream does not become a WebSocket; None when it does."""
     if request.path not in STREAMS:
-        return Refused(404, "there is no such stream; the tick stream is at /ws")
+        return problems.not_found(request.path)
     if request.method != b"GET":
-        return Refused(405, "a WebSocket begins with GET", headers={"Allow": "GET"})
+        return problems.not_allowed(request.method, "GET")
     if not asks_upgrade(request):
         return Refused(
             426,
@@ -88,7 +88,7 @@ class Root(Resource):
             return self._tick_stream
         if path == b"static":
             return self._files
-        if path == b"asyncapi.json":
+        if path == b"asyncapi.json" and not request.postpath:
             return self._asyncapi
         # Who asks from a terminal gets a few lines of text there, from REST.
         if path == b"" and b"text/html" in (request.getHeader(b"accept") or b""):
@@ -116,7 +116,14 @@ class GuardedSite(Site):
         arrival_timeout_s: float,
         reactor: IReactorTime,
     ) -> None:
-        super().__init__(root, requestFactory=ArrivingRequest, timeout=IDLE_S, reactor=reactor)
+        super().__init__(
+            root,
+            requestFactory=ArrivingRequest,
+            timeout=IDLE_S,
+            reactor=reactor,
+            # Nobody sends us forms, and whoever does shall not make us read them.
+            parsePOSTFormSubmission=False,
+        )
         self.client_log = ClientLog(reactor)
         self._doors = doors
         self._tick_stream = tick_stream

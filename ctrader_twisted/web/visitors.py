@@ -17,7 +17,9 @@ UNIX = "unix"
 _PORTS = {"http": 80, "https": 443}
 # Strict on purpose: what a lenient reader makes of a header is what an attacker plays with.
 _HOST = re.compile(
-    r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::(?P<port>[0-9]{1,5}))?"
+    r"(?:\[(?P<address>[0-9A-Fa-f:.]{2,45})\]"
+    r"|(?=[^:]{1,254}(?::|$))(?P<name>[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?))"
+    r"(?::(?P<port>[0-9]{1,5}))?"
 )
 
 
@@ -102,7 +104,7 @@ def _split(host: str) -> tuple[str, int | None]:
     match = _HOST.fullmatch(host)
     if match is None:
         return "", None
-    name = (match["address"] or match["name"]).lower().rstrip(".")
+    name = (match["address"] or match["name"]).lower().removesuffix(".")
     return name, int(match["port"]) if match["port"] else None
 
 

@@ -15,6 +15,7 @@ from twisted.web.test.requesthelper import DummyRequest
 from ctrader_twisted import contract
 from ctrader_twisted.web import asyncapi
 from ctrader_twisted.web.files import STATIC, StaticFile, StaticFiles, find_files, send
+from ctrader_twisted.web.problems import Refused
 
 TEXT = b"prices " * 500
 
@@ -24,6 +25,7 @@ class Asked(DummyRequest):  # type: ignore[misc]
 
     def __init__(self, *path: bytes, **headers: str) -> None:
         super().__init__(list(path))
+        self.path = b"/static/" + b"/".join(path)
         for name, value in headers.items():
             self.requestHeaders.setRawHeaders(name.replace("_", "-"), [value])
 
@@ -86,9 +88,9 @@ class StaticFilesTests(SynchronousTestCase):
         """Files of ours, in folders too, and the library that draws candles."""
         for path in ([b"ctrader-stream.js"], [b"page", b"app.js"]):
             asked = Asked(*path)
-            self.assertTrue(self.files.render_GET(asked))
+            self.assertTrue(self.files.read(asked))
             self.assertEqual(asked.told("content-type"), "text/javascript; charset=utf-8")
-        library = self.files.render_GET(Asked(b"vendor", b"lightweight-charts.js"))
+        library = self.files.read(Asked(b"vendor", b"lightweight-charts.js"))
         self.assertIn(b"Apache License 2.0", library[:400])
 
     def test_nothing_else(self) -> None:
@@ -104,9 +106,8 @@ class StaticFilesTests(SynchronousTestCase):
             [b"app.js\x00.html"],
             [b"\xff\xfe"],
         ):
-            asked = Asked(*path)
-            self.files.render_GET(asked)
-            self.assertEqual(asked.responseCode, 404, path)
+            refused = self.assertRaises(Refused, self.files.read, Asked(*path))
+            self.assertEqual(refused.status, 404, path)
 
     def test_the_page_has_no_inline_script_or_style(self) -> None:
         """The policy forbids them, and addresses of others, so there are none."""
