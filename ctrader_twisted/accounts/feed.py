@@ -214,9 +214,10 @@ class Feed:
             )
         if self.subscriptions is None:
             return Wanted(symbol.name, pending=True)
+        # Also when its prices come already: perhaps it was refused because it was not described.
+        self.subscriptions.forgive(symbol.symbol_id)
         if symbol.symbol_id in self.subscriptions.confirmed:
             return Wanted(symbol.name)
-        self.subscriptions.forgive(symbol.symbol_id)
         return Wanted(symbol.name, pending=True)
 
     def spelling(self, name: str) -> str:
@@ -310,6 +311,8 @@ class Feed:
 
     def _list_again(self) -> None:
         self._relist = None
+        # Asked counts as listed: a venue that gives no list is not to be asked every second.
+        self._listed_at = self._clock.seconds()
         with errands.on_behalf_of(self._relist_for):
             self.session.list_again()
 

@@ -206,6 +206,18 @@ class NamesTest(AccountCase):
         self.assertEqual(self.serve(), [("UnsubscribeSpots", [1])])
         self.over()
 
+    def test_not_described_and_wanted_again(self) -> None:
+        """Whoever asks again while its prices still come is told again, not left without a tick."""
+        self.connect()
+        self.want("EURUSD")
+        self.answer(SUBSCRIBE)
+        self.wire.answer(DETAILS, details_answer({}))
+        self.want("EURUSD")
+        self.assertEqual(self.serve(), [("SymbolById", [1])])
+        self.wire.say(spot(1, bid=10450, ask=10460))
+        self.assertEqual(self.ticks(), [("EurUsd", 10450, 10460, 1)])
+        self.over()
+
     def test_accounts(self) -> None:
         """Accounts are found by id."""
         accounts = Accounts([self.account])

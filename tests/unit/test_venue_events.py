@@ -200,6 +200,17 @@ class SymbolChangedTest(EventCase):
         self.run_for(20)
         self.assertIn("USDJPY", self.account.state.symbols or ())
 
+    def test_list_refused_again_and_again(self) -> None:
+        """A venue that gives no list is not asked for it at every typing error of a client."""
+        self.mischief.error("ProtoOASymbolsListReq", "UNKNOWN_ERROR", times=0)
+        self.run_for(70)
+        self.mark()
+        for _ in range(50):
+            self.account.subscribe(self.floor, ["NOSUCH"])
+            self.run_for(1)
+        self.assertEqual(self.joint.requests()[self.asked :], ["ProtoOASymbolsListReq"])
+        self.well()
+
     def test_list_refused(self) -> None:
         """When the list cannot be had again, the old one stays, and so do we."""
         for refuse in (
