@@ -84,8 +84,9 @@ class Grants:
                 break
         else:
             raise Refusal("CH_ACCESS_TOKEN_INVALID", "Access token is invalid")
-        if grant.expires_at_ms <= self._now_ms():
-            raise Refusal(self._behaviour.expired_token_code, "Access token has expired")
+        code = self._behaviour.expired_token_code
+        if code and grant.expires_at_ms <= self._now_ms():
+            raise Refusal(code, "Access token has expired")
 
     def check_account(self, access_token: str, account_id: int) -> None:
         """Refusal unless the token opens that account, here."""

@@ -239,16 +239,15 @@ def subscribe_spots(
     """The acknowledgement, then one event per symbol with the latest bid and ask."""
     account_id, behaviour = request.ctidTraderAccountId, venue.behaviour
     _refuse_empty(venue, account_id, request.symbolId)
-    _refuse_unknown(venue, account_id, request.symbolId)
+    wanted = _known(venue, account_id, request.symbolId)
     seat = (connection, account_id)
-    wanted = set(request.symbolId)
-    already = wanted & venue.feed.subscribed(seat)
-    if already and (behaviour.mixed_subscription_refused or already == wanted):
+    already = venue.feed.subscribed(seat).intersection(wanted)
+    if already and (behaviour.mixed_subscription_refused or len(already) == len(wanted)):
         listed = ", ".join(map(str, sorted(already)))
         raise Refusal(
             "ALREADY_SUBSCRIBED", f"Already subscribed to: {listed}", account_id=account_id
         )
-    fresh = [one for one in dict.fromkeys(request.symbolId) if one not in already]
+    fresh = [one for one in wanted if one not in already]
 
     def first_events() -> None:
         close = behaviour.first_spot_has_session_close
@@ -267,15 +266,15 @@ def unsubscribe_spots(
     """The acknowledgement; refused as a whole when one of the symbols is not subscribed."""
     account_id, behaviour = request.ctidTraderAccountId, venue.behaviour
     _refuse_empty(venue, account_id, request.symbolId)
-    _refuse_unknown(venue, account_id, request.symbolId)
+    unwanted = _known(venue, account_id, request.symbolId)
     seat = (connection, account_id)
-    missing = set(request.symbolId) - venue.feed.subscribed(seat)
+    missing = set(unwanted) - venue.feed.subscribed(seat)
     if missing and behaviour.not_subscribed_code:
         listed = ", ".join(map(str, sorted(missing)))
         raise Refusal(
             behaviour.not_subscribed_code, f"Not subscribed to: {listed}", account_id=account_id
         )
-    venue.feed.unsubscribe(seat, request.symbolId)
+    venue.feed.unsubscribe(seat, unwanted)
     return Answer(api_pb2.ProtoOAUnsubscribeSpotsRes(ctidTraderAccountId=account_id))
 
 
@@ -286,14 +285,14 @@ def _refuse_empty(venue: Venue, account_id: int, symbol_ids: Any) -> None:
         )
 
 
-def _refuse_unknown(venue: Venue, account_id: int, symbol_ids: Any) -> None:
-    for symbol_id in symbol_ids:
-        if symbol_id not in venue.catalogue.by_id:
-            raise Refusal(
-                venue.behaviour.unknown_symbol_code,
-                f"Symbol {symbol_id} is not found",
-                account_id=account_id,
-            )
+def _known(venue: Venue, account_id: int, symbol_ids: Any) -> list[int]:
+    """The symbols asked for, each once; Refusal because of one that is unknown."""
+    asked, code = dict.fromkeys(symbol_ids), venue.behaviour.unknown_symbol_code
+    known = [one for one in asked if one in venue.catalogue.by_id]
+    if code and len(known) < len(asked):
+        unknown = next(one for one in asked if one not in venue.catalogue.by_id)
+        raise Refusal(code, f"Symbol {unknown} is not found", account_id=account_id)
+    return known
 
 
 AnswerFunction = Callable[["Venue", "VenueConnection", Any], Answer]

@@ -5,6 +5,7 @@ Every field is a setting; the default is what the real venue most probably does.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -15,7 +16,8 @@ from ctrader_twisted.errors import ConfigurationError
 class Behaviour:
     """The rules of the house; durations in seconds, codes as the names that go over the wire.
 
-    A code of "" means: no refusal, the request is granted.
+    A code of "" means: no refusal, the request is granted; what is unknown is passed over. Only
+    ``unauthorised_account_code`` has to be one.
     """
 
     # -- frames and liveness
@@ -100,8 +102,8 @@ class Credentials:
             if environment.get(name)
         }
         account = given.pop("account_id", str(cls().account_id))
-        if not (account.isascii() and account.isdigit() and 0 < int(account) < 2**63):
+        if not re.fullmatch(r"[0-9]{1,19}", account) or not 0 < int(account) < 2**63:
             raise ConfigurationError(
-                f"SIMULATOR_ACCOUNT_ID must be a positive number, not {account!r}."
+                f"SIMULATOR_ACCOUNT_ID must be a positive number, not {account[:20]!r}."
             )
         return cls(account_id=int(account), **given)  # type: ignore[arg-type]

@@ -20,9 +20,11 @@ from ctrader_twisted.simulator.rules import Rule
 from ctrader_twisted.simulator.venue import Venue
 from ctrader_twisted.wire.codec import REGISTRY
 
-Count = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(ge=0)]
-Points = Annotated[int, Meta(gt=0)]
+# As far as the wire, and a reactor's timers, can take them.
+Count = Annotated[int, Meta(ge=0, lt=2**48)]
+Seconds = Annotated[float, Meta(ge=0, le=1e8)]
+Points = Annotated[int, Meta(gt=0, lt=2**48)]
+TicksPerSecond = Annotated[float, Meta(ge=0, le=1e6)]
 
 
 class LinkFaults:
@@ -298,7 +300,7 @@ class News:
             feed.quiet.update(catalogue.by_id)
         return 0
 
-    def rate(self, ticks_per_s: Seconds) -> int:
+    def rate(self, ticks_per_s: TicksPerSecond) -> int:
         """Another speed; 0 stops the walk."""
         self._venue.feed.rate = ticks_per_s
         return 0

@@ -17,7 +17,8 @@ from ctrader_twisted.simulator.prices import Move, Walk
 
 #: Moments are never nearer to one another than this; what is due by then goes out together.
 PACE_S = 0.002
-#: After a pause without listeners that is longer than this many ticks, the market has slept.
+#: After a pause that is longer than this many ticks (nobody listened, or the machine slept), the
+#: market has slept too.
 LONGEST_CATCH_UP = 20_000
 #: Sums of decimal fractions fall short of whole numbers by about this much.
 _ROUNDING = 1e-6
@@ -157,7 +158,7 @@ class Feed:
         due = self._due()
         if due > 0:
             self._drawn += due
-            self._deliver([self._walk.step() for _ in range(due)])
+            self._deliver([self._walk.step() for _ in range(min(due, LONGEST_CATCH_UP))])
         self._arm()
 
     def _deliver(self, moves: Iterable[Move]) -> None:

@@ -46,6 +46,10 @@ HISTORICAL: frozenset[type[Message]] = frozenset(
 )
 
 
+#: A goodbye needs the client's answer (TLS has it so); one that gives none is cut after this.
+CLOSE_WITHIN_S = 5.0
+
+
 @implementer(IPushProducer)
 class VenueConnection(Int32StringReceiver):
     """One client. ``accounts`` holds the authorised ones, with the token that each came with."""
@@ -99,6 +103,7 @@ class VenueConnection(Int32StringReceiver):
             self._watch.stop()
             transport.unregisterProducer()
             transport.loseConnection()
+            self.later(CLOSE_WITHIN_S, self.abort)
 
     def abort(self) -> None:
         """Cut it now."""

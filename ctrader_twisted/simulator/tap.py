@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -41,6 +42,18 @@ def _number(
     return coerce
 
 
+def _host_names(text: str) -> list[str]:
+    """Names and addresses between commas."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_.*:-]{1,253}", name):
+            raise ValueError(
+                "--host-names takes plain names and addresses with commas between them, "
+                f"not {name!r}"
+            )
+    return names
+
+
 _port = _number(int, 0, 65_535, "a port number, 0 to 65535 (0: any that is free)")
 
 
@@ -57,7 +70,13 @@ class Options(usage.Options):
         ["port", "p", 5035, "Port for clients.", _port],
         ["interface", "i", "127.0.0.1", "Address to listen on."],
         ["ca-out", None, None, "Write the authority's certificate (PEM) to this file."],
-        ["host-names", None, "", "More host names for the certificate, with commas between."],
+        [
+            "host-names",
+            None,
+            "",
+            "More host names for the certificate, with commas between.",
+            _host_names,
+        ],
         ["certificate", None, None, "Use this certificate chain (PEM) instead of a new one."],
         ["key", None, None, "The private key (PEM) of --certificate."],
         ["seed", "s", 1, "Seed of the prices.", _number(int, 0, 2**63, "a whole number")],
@@ -137,7 +156,7 @@ def makeService(options: Options, reactor: Any = None) -> IService:
         burst=options["burst"],
         synthetic=options["symbols"],
         credentials=options.credentials,
-        host_names=[name for name in options["host-names"].split(",") if name],
+        host_names=options["host-names"] or (),
         certificate=options.certificate,
     )
     if options["ca-out"]:

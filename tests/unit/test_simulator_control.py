@@ -67,6 +67,17 @@ class ControlPort(VenueCase):
             ('{"do": "dorp"}', "dorp"),
             ('{"do": "slow", "seconds": "two"}', "seconds"),
             ('{"do": "swallow", "request": "ProtoOATradrReq"}', "ProtoOATraderReq"),
+            ('{"do": "rate", "ticks_per_s": 1e9}', "ticks_per_s"),
+            ('{"do": "maintenance", "seconds": 1e300}', "seconds"),
+            (
+                '{"do": "error", "request": "ProtoOATraderReq", "code": "X",'
+                ' "retry_after_s": 18446744073709551616}',
+                "retry_after_s",
+            ),
+            (
+                '{"do": "tick", "symbol": "EURUSD", "bid_points": 18446744073709551616}',
+                "bid_points",
+            ),
             ('{"do": "quiet", "symbols": ["EURXXX"]}', "EURXXX"),
         ):
             answer = self.tell(line)

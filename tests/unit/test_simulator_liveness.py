@@ -26,6 +26,14 @@ class Cuts(VenueCase):
         self.assertTrue(client.closed)
         self.assertEqual(client.octets(), b"")
 
+    def test_a_client_that_does_not_hang_up(self) -> None:
+        """One that is told goodbye, and neither reads it nor hangs up, is cut soon after."""
+        client = self.logged_in()
+        self.clock.advance(30.1)
+        self.assertFalse(client.transport.disconnected)
+        self.clock.advance(5)
+        self.assertTrue(client.transport.disconnected)
+
     def test_heartbeats_are_words(self) -> None:
         """A client that beats stays, and its beats are not answered."""
         client = self.logged_in()

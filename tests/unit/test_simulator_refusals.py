@@ -256,6 +256,25 @@ class Lists(VenueCase):
         self.assertIn("4242", self.refused(answer, "SYMBOL_NOT_FOUND"))
         self.assertEqual(self.venue.feed.subscriptions, 0)
 
+    def test_unknown_symbols_passed_over(self) -> None:
+        """By the setting the rest of the request is served."""
+        self.open_venue(Behaviour(unknown_symbol_code=""))
+        self.client = self.logged_in()
+        answer = self.answer_to(api_pb2.ProtoOASubscribeSpotsReq, 1, 4242)
+        self.assertIsInstance(answer, api_pb2.ProtoOASubscribeSpotsRes)
+        self.assertEqual(self.venue.feed.subscriptions, 1)
+        answer = self.answer_to(api_pb2.ProtoOAUnsubscribeSpotsReq, 1, 4242)
+        self.assertIsInstance(answer, api_pb2.ProtoOAUnsubscribeSpotsRes)
+        self.assertEqual(self.venue.feed.subscriptions, 0)
+
+    def test_expired_tokens_that_nobody_minds(self) -> None:
+        """By the setting an expired token opens accounts."""
+        self.open_venue(Behaviour(expired_token_code=""))
+        self.mischief.token_expired()
+        client = self.connect()
+        client.application_auth()
+        self.assertIsInstance(client.account_auth(), api_pb2.ProtoOAAccountAuthRes)
+
     def test_a_chain_from_an_unknown_asset(self) -> None:
         """There is no such asset."""
         answer = self.client.ask(

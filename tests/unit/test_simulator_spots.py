@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.simulator.feed import LONGEST_CATCH_UP
 from ctrader_twisted.simulator.prices import Move, Walk
 from ctrader_twisted.simulator.service import Behaviour
 from ctrader_twisted.simulator.symbols import instruments
@@ -57,6 +58,16 @@ class Steps(VenueCase):
             self.assertEqual((bid % scale, ask % scale), (0, 0))
             start = walk.start(moved.symbol_id)
             self.assertLess(abs(bid - start), 0.1 * start)
+
+    def test_prices_come_home(self) -> None:
+        """The leash: a price that is 4 % away from where it began turns, however far it went."""
+        walk = Walk(instruments(), 3)
+        for away in (0.8, 1.2):
+            far = round(walk.start(1) * away)
+            walk.move_to(1, far, far + 8)
+            for _ in range(200_000):
+                walk.step()
+            self.assertLess(abs(walk.quote(1)[0] / walk.start(1) - 1), 0.05)
 
     def test_every_symbol_moves(self) -> None:
         """None is forgotten, and EURUSD moves more often than GBPCHF."""
@@ -186,6 +197,19 @@ class Delivery(VenueCase):
         client.octets()
         self.clock.advance(0.02)
         self.assertLessEqual(len(seen(client)), 1)
+
+    def test_a_clock_that_leaps(self) -> None:
+        """A machine that slept owes nobody the ticks of the night; those of now go on."""
+        self.open_venue(Behaviour(silence_cut_s=1e6))
+        client = self.logged_in()
+        client.subscribe(*self.venue.catalogue.by_id)
+        client.octets()
+        before = self.venue.feed.delivered
+        self.clock.advance(86_400)
+        self.assertLessEqual(self.venue.feed.delivered - before, LONGEST_CATCH_UP)
+        client.octets()
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(len(seen(client)), 50)
 
     def test_ticks_by_hand(self) -> None:
         """A test may say the price itself; with no rate nothing else moves."""

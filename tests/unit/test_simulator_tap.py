@@ -52,10 +52,17 @@ class CommandLine(SynchronousTestCase):
             (["--control-port", ""], "expected a port number"),
             (["--certificate", "a.pem"], "--certificate and --key go together"),
             (["--certificate", "/no/a", "--key", "/no/b"], "Cannot read /no/a"),
+            (["--host-names", "b\u00fccher.example"], "--host-names .*'b\u00fccher.example'"),
+            (["--host-names", "a.example,b c"], "--host-names .*'b c'"),
             (["surplus"], "Unexpected argument: surplus"),
         ):
             with self.assertRaisesRegex(UsageError, complaint):
                 options(*arguments)
+
+    def test_host_names(self) -> None:
+        """Commas, with blanks around them or not, stand between names and addresses."""
+        names = options("--host-names", " a.example, 10.0.0.7,::1,")["host-names"]
+        self.assertEqual(names, ["a.example", "10.0.0.7", "::1"])
 
     def test_credentials_from_the_environment(self) -> None:
         """Each name has its field; what is not given has its default; a bad id is refused."""
@@ -64,7 +71,7 @@ class CommandLine(SynchronousTestCase):
         )
         self.assertEqual((given.client_id, given.account_id), ("me", 7))
         self.assertEqual(given.access_token, "simulator-token")
-        for bad in ("x", "-1", "0", "1.5", str(2**63)):
+        for bad in ("x", "-1", "0", "1.5", str(2**63), "9" * 5000):
             with self.assertRaisesRegex(ConfigurationError, "SIMULATOR_ACCOUNT_ID.*positive"):
                 Credentials.from_environment({"SIMULATOR_ACCOUNT_ID": bad})
 
