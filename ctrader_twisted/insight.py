@@ -71,7 +71,12 @@ def make_rest(
         pending=application.pending,
         outboxes=audience.outboxes,
     )
-    diagnosis = Diagnosis(progress=factory.progress, application=application, account=account)
+    diagnosis = Diagnosis(
+        progress=factory.progress,
+        application=application,
+        account=account,
+        keeps_hours=environment != "simulator",
+    )
     audience.trouble = diagnosis.trouble
     return Rest(
         state=lambda: account.state,

@@ -144,6 +144,27 @@ class BreakageTest(JoinedCase):
         self.assertTrue(report.ok, report)
         self.assertIn("yet prices come", report.links[CHAIN.index("market")].cause)
 
+    def test_a_venue_that_never_closes(self) -> None:
+        """Our own venue shows the hours of a real one, and sends prices at any hour: on a Saturday
+        what is missing there is the subscription."""
+        saturday = datetime(2025, 6, 21, 12, tzinfo=UTC)
+        self.start_ms = round(saturday.timestamp() * 1000)
+        self.mischief.rate(0)
+        self.begin("EURUSD")
+        self.assertEqual(self.broken().first_broken, "market")
+        self.diagnosis = Diagnosis(
+            progress=self.connection.factory.progress,
+            application=self.application,
+            account=self.account,
+            keeps_hours=False,
+        )
+        report = self.broken()
+        self.assertTrue(report.ok, report)
+        self.assertIn("at any hour", report.links[CHAIN.index("market")].cause)
+        self.account.unsubscribe(self.way, ["EURUSD"])
+        self.run_for(10)
+        self.assertEqual(self.broken().first_broken, "subscription")
+
     def test_nobody_has_subscribed(self) -> None:
         """The most ordinary reason of all."""
         self.begin("GBPUSD")
