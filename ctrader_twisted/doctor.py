@@ -19,6 +19,7 @@ import msgspec
 from ctrader_twisted import contract
 from ctrader_twisted.asking import NobodyThere, ask, plain, sources
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.logs import conceal
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.settings import Settings, load
 from ctrader_twisted.upstream.knock import Door, knock
@@ -98,6 +99,8 @@ def examine(symbol: str) -> Iterator[Link]:
 def door_of(settings: Settings) -> Door:
     """Where the configuration says that the venue is, and who we are there."""
     venue = settings.venue
+    # The venue may repeat what it was told.
+    conceal(*venue.unspeakable())
     return Door(
         host=venue.host,
         port=venue.port,

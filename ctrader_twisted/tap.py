@@ -85,7 +85,7 @@ def makeService(options: Options) -> Daemon:
     steady_time(reactor)
     reactor.callWhenRunning(calm_garbage_collector)
     settings = options.settings
-    conceal(settings.venue.client_secret, settings.venue.access_token)
+    conceal(*settings.venue.unspeakable())
     make_room(settings.web.clients)
     listen_for_hangup(reactor)
     for note in (*settings.notes, venue_note(settings.venue)):

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings.files import read_secret
 from ctrader_twisted.settings.keys import KEYS, Given, Key, Layer, describe
+from ctrader_twisted.settings.shown import bad_value, in_part, is_shown
 from ctrader_twisted.settings.sources import gather
 
 __all__ = [
@@ -52,7 +53,7 @@ class VenueSettings:
     port: int
     embedded: bool
     ca_file: Path | None
-    client_id: str
+    client_id: str = field(repr=False)
     client_secret: Secret
     access_token: Secret
     account_id: int
@@ -71,6 +72,14 @@ class VenueSettings:
     stale_after_s: float = 30.0
     stale_check_s: float = 10.0
     frame_limit_bytes: int = 16 * 1024 * 1024
+
+    def unspeakable(self) -> tuple[Secret, ...]:
+        """What must turn up in no text: the secrets, and the client id, since it may be one that
+        was put in the wrong place (a short one is none, and would mask half of every sentence).
+        """
+        is_long = len(self.client_id) >= 8 and not self.embedded
+        swapped = (Secret(self.client_id),) if is_long else ()
+        return (self.client_secret, self.access_token, *swapped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +182,8 @@ def explain(
     tap_conf: Path | None,
     dotenv: Path | None,
 ) -> list[tuple[str, str, str]]:
-    """Title, value and source of every setting, as `load` takes them; secrets are masked.
+    """Title, value and source of every setting, as `load` takes them; secrets are masked, and of
+    a client id the beginning is shown.
 
     ConfigurationError where `load` would raise one.
     """
@@ -186,6 +196,8 @@ def explain(
         if value is None:
             value = given[key].text.strip() if key in given and not key.secret else key.default
         text = ", ".join(value) if isinstance(value, tuple) else str(value)
+        if not is_shown(key) and not key.secret and key in given:
+            text = in_part(text)
         found.append((key.title, text, where))
     return found
 
@@ -216,17 +228,10 @@ def _value(key: Key, given: Given | None) -> Any:
         pass
     # Outside the except block, so that no chained exception carries the text along.
     default = f" for the default {key.default}" if key.default else ""
-    shown = "" if key.secret else f"is {_shown(key, text)}, but "
+    shown = f"is {bad_value(key, text)}, but " if is_shown(key) else ""
     raise ConfigurationError(
         f"{given.where} {shown}must be {key.kind.allowed}: correct it, or leave it out{default}."
     )
-
-
-def _shown(key: Key, text: str) -> str:
-    """A bad value, unless it is so long that it may be a secret in the wrong place."""
-    if len(text) > (80 if key.kind.wordy else 20):
-        return f"a text of {len(text)} characters"
-    return ascii(text)
 
 
 class _Places:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.settings.keys import Given
+from ctrader_twisted.settings.shown import may_be_secret
 
 FILE_LIMIT_BYTES = 1024 * 1024
 
@@ -20,7 +21,10 @@ def read_text(path: Path) -> str:
 def read_secret(given: Given) -> str:
     """The text of the file that `given` names; only its owner may have rights on it."""
     path = Path(given.text.strip()).expanduser()
-    where = f"{path} (named by {given.where})"
+    # The secret itself, where its file should be named, is the usual mistake.
+    is_path = "/" in given.text and not may_be_secret(given.text)
+    known = is_path or os.path.exists(path)
+    where = f"{path} (named by {given.where})" if known else f"the file that {given.where} names"
     text = _decode(_read(path, where, owner_only=True), where).strip()
     if not text or not text.isprintable():
         raise ConfigurationError(f"{where} must hold the secret on one line, and nothing else.")

@@ -11,7 +11,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from google.protobuf.message import Message
@@ -35,9 +35,9 @@ class Door:
     host: str
     port: int
     ca_pem: bytes | None
-    client_id: str
-    client_secret: str
-    access_token: str
+    client_id: str = field(repr=False)
+    client_secret: str = field(repr=False)
+    access_token: str = field(repr=False)
     account_id: int
     timeout_s: float
 

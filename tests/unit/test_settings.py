@@ -594,6 +594,63 @@ class BadValueTests(SettingsTestCase):
         self.assert_says(sentence, "CTRADER_ACCOUNT_ID", "a text of 40 characters")
         self.assertNotIn("Zx81", sentence)
 
+    def test_a_malformed_client_id(self) -> None:
+        """It may be the client secret, so it is not shown, however short."""
+        sentence = self.refusal({**BROKER, "CTRADER_CLIENT_ID": "pa55 word"})
+        self.assert_says(sentence, "CTRADER_CLIENT_ID in the environment must be printable")
+        self.assertNotIn("pa55", sentence)
+
+    def test_what_looks_like_a_secret(self) -> None:
+        """A long stretch of mixed letters and digits is not shown; names and paths are."""
+        for name in ("CTRADER_OPENAPI_HOST", "CTRADER_CA_FILE"):
+            sentence = self.refusal({name: "kD83hfKJh2kf9s8dKJHFkj=="})
+            self.assert_says(sentence, f"{name} in the environment is a text of 24 characters")
+        for name, value in {
+            "CTRADER_OPENAPI_HOST": "https://demo.ctraderapi.com:5035/some-path",
+            "CTRADER_CA_FILE": "/etc/ctrader-stream/authorities-2026.pem",
+        }.items():
+            self.assert_says(self.refusal({name: value}), repr(value))
+
+    def test_a_secret_in_the_wrong_place(self) -> None:
+        """Wherever it was put, the sentence names the place, and does not repeat it."""
+        secret, broken = "kD83hfKJh2kf9s8dKJHFkjhsd7263kjhdkfKJHsd8f7", "kD83hfKJh2 dKJHFkjh"
+        for line in (
+            f"CTRADER_CLIENT_ID='{broken}'",
+            f"CTRADER_CLIENT_ID='{secret} '\nCTRADER_CLIENT_ID={secret}",
+            f"CTRADER_OPENAPI_HOST={secret}==",
+            f"CTRADER_ENV={secret}",
+            f"CTRADER_ACCOUNT_ID={secret}",
+            f"CTRADER_CLIENT_SECRET_FILE={secret}",
+            "CTRADER_CLIENT_SECRET_FILE=kD83hfKJh2",
+            f"CTRADER_CLIENT_SECRET_FILE={secret * 10}",
+            f"CTRADER_CA_FILE={secret}",
+            f"CTRADER_STREAM_WEB_ORIGINS={secret}",
+            f"CTRADER_STREAM_WEB_LISTEN={secret}",
+            f"CTRADER_STREAM_WEB_PING_S={secret}",
+            f"CTRADER_{secret}",
+            f"CTRADER_CLIENT_SECRET {secret}",
+            f"CTRADER_ENV=demo\n'{secret}",
+        ):
+            sentence = self.refusal(dotenv=line)
+            self.assertNotIn("kD83hfKJh2", sentence)
+            self.assertRegex(sentence, r"CTRADER_[A-Z_]+|a line \d")
+        for line in (
+            f"client_id = {broken}",
+            secret,
+            f"{secret}: x y",
+            f"client_secret = {secret}",
+        ):
+            self.assertNotIn("kD83hfKJh2", self.refusal(conf=f"[venue]\n{line}"))
+
+    def test_unspeakable(self) -> None:
+        """Secrets, and a client id that is long enough to be one; a repr shows none of them."""
+        venue = self.load({**BROKER, "CTRADER_CLIENT_ID": "long-enough-7"}).venue
+        told = [secret.reveal() for secret in venue.unspeakable()]
+        self.assertEqual(told[2:], ["long-enough-7"])
+        self.assertFalse([one for one in told if one in repr(venue)], repr(venue))
+        venue = self.load({**BROKER, "CTRADER_CLIENT_ID": "a"}).venue
+        self.assertEqual(len(venue.unspeakable()), 2)
+
     def test_control_characters(self) -> None:
         """They are shown as escapes, never as they are."""
         self.assert_says(self.refusal({"WS_PORT": "8\x1b[1m"}), r"'8\x1b[1m'")

@@ -1,0 +1,39 @@
+"""What of a value may be repeated to whoever gave it: a secret is easily put in the wrong place.
+
+A client id and its secret stand beside each other where they are copied from, and look alike.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ctrader_twisted.settings.keys import Key
+from ctrader_twisted.settings.kinds import IDENTIFIER
+
+# Venues' secrets are forty characters and more, without a dot or a slash for long stretches.
+_STRETCH = re.compile(r"[A-Za-z0-9+=_-]{20,}")
+
+
+def may_be_secret(text: str) -> bool:
+    """True for a text with a long stretch of letters and digits mixed, as no name or path has."""
+    return any(
+        re.search(r"[0-9]", stretch) and re.search(r"[A-Za-z]", stretch)
+        for stretch in _STRETCH.findall(text)
+    )
+
+
+def is_shown(key: Key) -> bool:
+    """Secrets never are, and what is copied together with them is not, when it is malformed."""
+    return not key.secret and key.kind is not IDENTIFIER
+
+
+def bad_value(key: Key, text: str) -> str:
+    """A value that is refused, as it stands in a sentence."""
+    if len(text) > (80 if key.kind.wordy else 20) or may_be_secret(text):
+        return f"a text of {len(text)} characters"
+    return ascii(text)
+
+
+def in_part(text: str) -> str:
+    """The beginning of a value, enough to know it again by."""
+    return f"{text[: min(4, len(text) // 2)]}..."
