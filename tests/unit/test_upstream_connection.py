@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from OpenSSL import SSL
@@ -14,19 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.metrics import Metrics
-from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
+from ctrader_twisted.upstream.connection import Connection
 from tests.unit.fakes import Connector, Network, Recorder, TlsWire
+from tests.unit.joined_daemon import POLICY as USUAL
 
-POLICY = ConnectionPolicy(
-    connect_timeout_s=30,
-    heartbeat_s=10,
-    silence_s=60,
-    keepalive_s=10,
-    backoff_initial_s=1,
-    backoff_max_s=60,
-    stable_after_s=60,
-    frame_limit_bytes=1000,
-)
+POLICY = replace(USUAL, frame_limit_bytes=1000)
 REFUSED = ConnectionRefusedError("nobody")
 UNTRUSTED = SSL.Error([("SSL routines", "", "certificate verify failed")])
 
