@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 import pytest
 
@@ -63,6 +64,46 @@ def test_constraints_hold_no_addresses() -> None:
     odd = [line for line in lines if not re.fullmatch(r"[a-z0-9-]+==[\w.+]+( ; .+)?", line)]
     assert lines
     assert not odd, "\n".join(odd)
+
+
+def test_links_lead_somewhere() -> None:
+    """A link of a document to a file, or to a heading, finds it."""
+    dead = []
+    for name in (name for name in tracked() if name.endswith(".md")):
+        text = (ROOT / name).read_text("utf-8")
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            path, _, heading = link.partition("#")
+            target = ROOT / name if not path else (ROOT / name).parent / path
+            if "://" in link or (target.exists() and not heading):
+                continue
+            if not target.exists() or heading not in headings(target.read_text("utf-8")):
+                dead.append(f"{name}: {link}")
+    assert not dead, "\n".join(dead)
+
+
+def headings(text: str) -> set[str]:
+    """The names by which links find the headings of a document."""
+    plain = (re.sub(r"[^\w -]", "", line).strip() for line in re.findall(r"^#+ (.*)$", text, re.M))
+    return {line.lower().replace(" ", "-") for line in plain}
+
+
+def test_the_plan_shows_every_module() -> None:
+    """docs/architecture.md names each module and package directly below the package."""
+    page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    here = {module.unit for module in modules("ctrader_twisted") if module.unit}
+    missing = sorted(unit for unit in here if not re.search(rf"\b{unit}\b", page))
+    assert len(here) > 20
+    assert not missing, f"docs/architecture.md does not tell what these are for: {missing}"
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """docs/decisions.md has a row for each package that we need."""
+    page = (ROOT / "docs" / "decisions.md").read_text("utf-8")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = [re.match(r"[\w-]+", line)[0] for line in project["dependencies"]]
+    missing = [name for name in names if not re.search(rf"^\| `{name}\b", page, re.M)]
+    assert names
+    assert not missing, f"docs/decisions.md does not say why these are here: {missing}"
 
 
 @pytest.mark.parametrize("folder", ["twisted", "twisted/plugins"])
