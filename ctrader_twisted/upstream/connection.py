@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
     IDelayedCall,
-    IOpenSSLClientConnectionCreator,
     IReactorTime,
 )
 from twisted.internet.protocol import ReconnectingClientFactory
@@ -110,6 +109,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         self._stage = "TCP"
         self.progress = Progress(now_ms)
         self._late: TimeoutError | None = None
+        self._explaining: Deferred[str] | None = None
         self._stopping: list[Deferred[None]] = []
 
     # -- an attempt
@@ -194,7 +194,8 @@ class OpenApiFactory(ReconnectingClientFactory):
         self._metrics.count("connections_lost", type(cause).__name__)
 
         def unexplained(failure: Failure) -> str:
-            self.log.failure("the end of a connection could not be explained", failure)
+            if not failure.check(CancelledError):
+                self.log.failure("the end of a connection could not be explained", failure)
             return in_plain_words(cause)
 
         def untold(failure: Failure) -> None:
@@ -206,7 +207,11 @@ class OpenApiFactory(ReconnectingClientFactory):
             maybeDeferred(self._listener.lost, cause, reason).addErrback(untold)
             self._go_on(cause, reason)
 
-        self._explain(cause).addErrback(unexplained).addCallback(explained).addErrback(untold)
+        # A thread may be refused, or hang: no attempt may ever depend on its answer.
+        words = maybeDeferred(self._explain, cause)
+        self._explaining = words
+        words.addTimeout(self._policy.connect_timeout_s, self._clock)
+        words.addErrback(unexplained).addCallback(explained).addErrback(untold)
 
     def _go_on(self, cause: BaseException, reason: str) -> None:
         if self.continueTrying:
@@ -272,6 +277,8 @@ class OpenApiFactory(ReconnectingClientFactory):
         if self.connector is not None:
             self.stopTrying()
         self._cancel_timers()
+        if self._explaining is not None:
+            self._explaining.cancel()
         if self.link is None:
             self._tell_stopped()
         else:
@@ -279,23 +286,11 @@ class OpenApiFactory(ReconnectingClientFactory):
         return stopped
 
 
-class ConnectSSL(Protocol):
-    """The part of IReactorSSL that we use."""
-
-    def __call__(
-        self,
-        host: str,
-        port: int,
-        factory: ReconnectingClientFactory,
-        contextFactory: IOpenSSLClientConnectionCreator,
-        timeout: float,
-    ) -> object: ...
-
-
 class Connection(Service):
     """The one connection to an environment, as a service.
 
     ``port`` is a callable, because an embedded venue's port is known only once it listens.
+    ``connect`` is IReactorSSL.connectSSL.
     ``in_thread`` runs a blocking call elsewhere (deferToThread).
     """
 
@@ -305,7 +300,7 @@ class Connection(Service):
         host: str,
         port: Callable[[], int],
         ca_pem: Trusted,
-        connect: ConnectSSL,
+        connect: Callable[..., object],
         in_thread: InThread,
         clock: IReactorTime,
         policy: ConnectionPolicy,

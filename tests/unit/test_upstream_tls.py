@@ -9,7 +9,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.error import ConnectionDone, DNSLookupError, TCPTimedOutError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -27,7 +27,7 @@ from ctrader_twisted.upstream.tls import (
     why_not_trusted,
 )
 from tests.unit.fakes import ACCOUNT, spot
-from tests.unit.test_upstream_connection import REFUSED, UNTRUSTED, ConnectionCase
+from tests.unit.test_upstream_connection import POLICY, REFUSED, UNTRUSTED, ConnectionCase
 
 
 class WordsTest(ConnectionCase):
@@ -67,6 +67,31 @@ class WordsTest(ConnectionCase):
         self.start().accept().lose(UNTRUSTED)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertEqual(self.told.last("lost")[1], "TLS failed: certificate verify failed")
+        self.retry()
+        self.over()
+
+    def test_no_thread_to_be_had(self) -> None:
+        """Not even the attempt at a second look may cost the next attempt to connect."""
+
+        def refuse(*_: Any) -> Deferred[str]:
+            raise RuntimeError("can't start new thread")
+
+        self.in_thread = refuse
+        self.start().accept().lose(UNTRUSTED)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(self.told.last("lost")[1], "TLS failed: certificate verify failed")
+        self.retry()
+        self.over()
+
+    def test_explanation_that_never_comes(self) -> None:
+        """A second look that hangs is given up in the time that an attempt has."""
+        words: Deferred[str] = Deferred()
+        self.in_thread = lambda *_: words
+        self.start().accept().lose(UNTRUSTED)
+        self.clock.advance(POLICY.connect_timeout_s)
+        self.assertEqual(len(self.flushLoggedErrors(TimeoutError)), 1)
+        self.assertEqual(self.told.last("lost")[1], "TLS failed: certificate verify failed")
+        words.callback("too late")
         self.retry()
         self.over()
 
