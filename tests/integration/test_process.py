@@ -6,6 +6,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +40,30 @@ def one_sentence(err: str) -> str:
 
 
 # -- the start
+
+
+def test_timers_follow_a_steady_clock(tmp_path: Path) -> None:
+    """What `twistd` runs has put the reactor on a clock that nobody can set."""
+    program = (
+        "import time\n"
+        "from ctrader_twisted.tap import Options, makeService\n"
+        "options = Options()\n"
+        "options.parseOptions(['--listen', 'tcp:0:interface=127.0.0.1'])\n"
+        "makeService(options)\n"
+        "from twisted.internet import reactor\n"
+        "assert abs(reactor.seconds() - time.monotonic()) < 60, reactor.seconds()\n"
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("CTRADER")}
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**kept, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 @bounded(40)

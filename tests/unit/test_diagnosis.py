@@ -124,6 +124,14 @@ class BreakageTest(JoinedCase):
         self.begin()
         self.assertEqual(self.broken().first_broken, "symbol")
 
+    def test_market_open(self) -> None:
+        """Since when: on a Tuesday at noon since five past midnight in Moscow."""
+        self.begin("EURUSD")
+        self.run_for(10)
+        market = self.broken().links[CHAIN.index("market")]
+        opened = datetime(2025, 6, 16, 21, 5, tzinfo=UTC)
+        self.assertEqual((market.holds, market.since), ("ok", opened.timestamp() * 1000))
+
     def test_market_closed(self) -> None:
         """A Saturday; the advice says when it opens."""
         saturday = datetime(2025, 6, 21, 12, tzinfo=UTC)

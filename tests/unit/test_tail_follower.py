@@ -416,6 +416,7 @@ class ReturnTests(FollowerCase):
         wire = self.open()
         self.say(type="requestError", code="RATE_LIMIT", temporary=True, retryAfterMs=7000)
         self.assertTrue(wire.closed)
+        self.assertIn("RATE_LIMIT", self.view.lines[-1])
         self.follower.lost(1000, "")
         self.assertEqual(self.wait(), 7.0)
 
