@@ -187,11 +187,16 @@ def run_check_config(arguments: argparse.Namespace) -> int:
 
 # -- status ---------------------------------------------------------------------------------------
 
-# What is shown: label, series, unit.
+# Has no series before the first tick, where a counter without one has counted nothing.
+AGE = "newest_tick_age_seconds"
+
+# What is shown: label, series (and the value of one of its labels), unit.
 SHOWN = (
     ("clients", "clients", ""),
     ("clients whose socket is full", "clients_parked", ""),
     ("symbols subscribed", "subscriptions", ""),
+    ("symbols silent though open", "symbols stale", ""),
+    ("newest tick, seconds ago", AGE, ""),
     ("ticks received", "ticks_received_total", ""),
     ("ticks written", "ticks_written_total", ""),
     ("ticks conflated", "ticks_conflated_total", ""),
@@ -233,7 +238,7 @@ def run_status(arguments: argparse.Namespace) -> int:
         say(f"  {plain(reason)}\n")
     sums = _sums(_get(url, "/metrics", key).body.decode("utf-8", "replace"))
     for label, series, unit in SHOWN:
-        say(f"  {label:30} {sums.get(series, 0):g}{unit}\n")
+        say(f"  {label:30} {_number(sums, series)}{unit}\n")
     return 0 if ready.ready else 1
 
 
@@ -248,13 +253,23 @@ def _get(url: str, path: str, key: str) -> Answer:
     raise ConfigurationError(f"{url}{path} answers {answer.status}: {answer.detail}.")
 
 
+def _number(sums: dict[str, float], series: str) -> str:
+    """As people read it, and large ones to the last digit: the books of the ticks must balance."""
+    if series == AGE and AGE not in sums:
+        return "-"
+    number = sums.get(series, 0.0)
+    return f"{number:.0f}" if number.is_integer() else f"{number:.1f}"
+
+
 def _sums(text: str) -> dict[str, float]:
-    """Each series of ours, summed over its labels."""
+    """Each series of ours, summed over its labels; and as ``name value`` by a label's value."""
     sums: dict[str, float] = {}
     for line in text.splitlines():
         match = re.fullmatch(
-            r"ctrader_stream_(\w+)(?:\{.*\})? (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)", line
+            r"ctrader_stream_(\w+)(?:\{(.*)\})? (-?\d+(?:\.\d+)?(?:e[-+]?\d+)?)", line
         )
         if match is not None:
-            sums[match[1]] = sums.get(match[1], 0.0) + float(match[2])
+            values = re.findall(r'="((?:[^"\\]|\\.)*)"', match[2] or "")
+            for name in (match[1], *(f"{match[1]} {value}" for value in values)):
+                sums[name] = sums.get(name, 0.0) + float(match[3])
     return sums

@@ -128,5 +128,7 @@ async def test_status(tmp_path: Path) -> None:
         assert asking.status == 0, asking.told()
         assert asking.out.startswith(f"{url}: simulator, connected\n")
         assert "symbols subscribed             0\n" in asking.out
+        assert "symbols silent though open     0\n" in asking.out
+        assert "newest tick, seconds ago       -\n" in asking.out
         process.signal("TERM")
         await process.end(15)

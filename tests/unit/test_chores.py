@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from ctrader_twisted import chores
 from ctrader_twisted.cli import main
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings import describe
@@ -140,6 +141,23 @@ class StatusTest(ChoreCase):
             status, out, err = self.run_command("status", "--url", url)
         self.assertEqual((status, out), (1, ""))
         self.assertIn("is the daemon up?", err)
+
+    def test_numbers(self) -> None:
+        """Summed over labels, or for one value of a label; large ones to the last digit."""
+        sums = chores._sums(
+            'ctrader_stream_symbols{freshness="stale",source="a \\"b"} 2.0\n'
+            'ctrader_stream_symbols{freshness="stale",source="c"} 1.0\n'
+            'ctrader_stream_symbols{freshness="fresh",source="c"} 9.0\n'
+            "# HELP ctrader_stream_ticks_received_total x\n"
+            "ctrader_stream_ticks_received_total 123456789.0\n"
+        )
+        shown = {label: chores._number(sums, series) for label, series, _ in chores.SHOWN}
+        self.assertEqual(shown["symbols silent though open"], "3")
+        self.assertEqual(shown["ticks received"], "123456789")
+        self.assertEqual(shown["newest tick, seconds ago"], "-")
+        self.assertEqual(shown["ticks dropped"], "0")
+        sums = chores._sums('ctrader_stream_newest_tick_age_seconds{source="a"} 40.26')
+        self.assertEqual(chores._number(sums, chores.AGE), "40.3")
 
     def test_no_address(self) -> None:
         """Files are no daemon."""
