@@ -33,7 +33,11 @@ class Holiday:
     def covers(self, time_s: float) -> bool:
         """Whether it is on at that time."""
         local = _local(time_s, self.time_zone)
-        date = (_EPOCH + timedelta(days=self.day)).date()
+        try:
+            date = (_EPOCH + timedelta(days=self.day)).date()
+        except OverflowError:
+            # No calendar has this day; one bad line must not end the watch over all symbols.
+            return False
         if self.recurring:
             today = (local.month, local.day) == (date.month, date.day)
         else:
@@ -86,8 +90,10 @@ class Hours:
         local = _local(time_s, self.time_zone)
         second = _second_of_week(local)
         for start, end in self.sessions:
-            if start <= second < end:
-                return second - start
+            # One that reaches beyond the end of the week goes on at its beginning.
+            open_for_s = (second - start) % WEEK_S
+            if open_for_s < end - start:
+                return open_for_s
         return None
 
 
@@ -121,9 +127,9 @@ def _second_of_week(local: datetime) -> float:
 
 
 def _end_of(holiday: Holiday, time_s: float) -> float | None:
-    """When a holiday of the same day ended; None when none has."""
-    local = _local(time_s, holiday.time_zone)
-    since_end_s = _second_of_day(local) - holiday.end_s
-    if since_end_s < 0 or not holiday.covers(time_s - since_end_s - 1e-3):
-        return None
-    return time_s - since_end_s
+    """When a holiday of this day or the last one ended; None when none has."""
+    since_end_s = _second_of_day(_local(time_s, holiday.time_zone)) - holiday.end_s
+    for seconds in (since_end_s, since_end_s + DAY_S):
+        if seconds >= 0 and holiday.covers(time_s - seconds - 1e-3):
+            return time_s - seconds
+    return None

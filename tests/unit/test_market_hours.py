@@ -58,6 +58,12 @@ class SessionTest(SynchronousTestCase):
         self.assertTrue(EURUSD.is_open(at("2025-06-22T21:05")))
         self.assertFalse(EURUSD.is_open(at("2025-06-17T21:02")))
 
+    def test_over_the_end_of_the_week(self) -> None:
+        """A session that reaches beyond Saturday goes on on Sunday."""
+        hours = Hours("UTC", ((6 * DAY_S, WEEK_S + 3600),))
+        self.assertEqual(hours.opened_at(at("2025-06-22T00:30")), at("2025-06-21T00:00"))
+        self.assertFalse(hours.is_open(at("2025-06-22T01:00")))
+
     def test_nothing_known(self) -> None:
         """Without sessions, or with a time zone that nobody knows, we do not sleep for ever."""
         self.assertTrue(ALWAYS_OPEN.is_open(at("2025-06-21T12:00")))
@@ -109,3 +115,19 @@ class HolidayTest(SynchronousTestCase):
         hours = self.hours(end_s=12 * 3600)
         self.assertFalse(hours.is_open(at("2024-12-25T16:59")))
         self.assertEqual(hours.opened_at(at("2024-12-25T18:00")), at("2024-12-25T17:00"))
+
+    def test_over_at_midnight(self) -> None:
+        """After a whole day, what trades around the clock counts from midnight."""
+        christmas = self.hours().holidays
+        for sessions in ((), ((0, WEEK_S),)):
+            crypto = Hours(NEW_YORK, sessions, christmas)
+            self.assertIsNone(crypto.opened_at(at("2024-12-26T04:59")))
+            self.assertEqual(crypto.opened_at(at("2024-12-26T05:00:20")), at("2024-12-26T05:00"))
+
+    def test_days_that_no_calendar_has(self) -> None:
+        """Nonsense (a time in ms, say) is no holiday, and silences nobody."""
+        for day in (10**12, -(10**12), 2**63 - 1):
+            for recurring in (False, True):
+                hours = self.hours(day=day, recurring=recurring)
+                self.assertTrue(hours.is_open(at("2024-12-24T15:00")))
+                self.assertIsNotNone(hours.opened_at(at("2024-12-24T15:00")))
