@@ -115,10 +115,10 @@ class Status(Outgoing, tag="status", omit_defaults=False):
     status: Word
     available_symbols: tuple[str, ...]
     protocol: int
-    epoch: str | UnsetType
     server_time: int
     env: str
     limits: Limits
+    epoch: str | UnsetType = UNSET
     message: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
     delay_ms: int | UnsetType = UNSET
@@ -143,10 +143,9 @@ class TickMessage(Struct, rename="camel", tag_field="type", tag="tick", omit_def
     """A whole price. ``timestamp`` is the venue's time, ``received_at`` ours; ``seq`` rises by one
     for each tick of the symbol within one epoch; ``conflated`` earlier ticks were replaced by this
     one because the client did not read fast enough.
-
-    This type documents and checks; on the way out ticks are written by ``web/frames``.
     """
 
+    # It documents and checks; on the way out ticks are written by web/frames.
     symbol: str
     symbol_id: int
     bid: float

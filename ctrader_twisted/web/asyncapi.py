@@ -6,9 +6,10 @@ out, so it cannot say anything else than what is done.
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from inspect import getdoc
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -32,6 +33,7 @@ REPLIES = {
     "getSubscriptions": "subscriptions",
 }
 
+_WORDS = get_args(contract.Word)
 _SCHEMAS = "#/components/schemas/"
 _MESSAGES = "#/components/messages/"
 _CHANNEL = "#/channels/ticks"
@@ -94,6 +96,8 @@ def _operations(sent: list[str]) -> dict[str, Any]:
 def _components(sent: dict[str, type[msgspec.Struct]]) -> dict[str, Any]:
     kinds = [contract.Header, contract.Presented, *INCOMING.values(), *sent.values()]
     _, schemas = msgspec.json.schema_components(kinds, ref_template=_SCHEMAS + "{name}")
+    for schema in schemas.values():
+        schema["description"] = _for_readers(schema.get("description", ""))
     messages = {
         f"{name}Request": {
             "name": name,
@@ -121,7 +125,19 @@ def _components(sent: dict[str, type[msgspec.Struct]]) -> dict[str, Any]:
 
 
 def _summary(kind: type[msgspec.Struct]) -> str:
-    return (getdoc(kind) or "").split("\n\n", maxsplit=1)[0].replace("\n", " ")
+    return _for_readers((getdoc(kind) or "").split("\n\n", maxsplit=1)[0])
+
+
+def _for_readers(docstring: str) -> str:
+    """Our own docstring, with fields by the names that they have in JSON."""
+    words = " ".join(docstring.split())
+    return re.sub(r"`+(\w+)`+", lambda name: f"`{_camel(name[1])}`", words).replace("``", "`")
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    # Statuses are words of their own, with their underscore.
+    return name if name in _WORDS else first + "".join(map(str.title, others))
 
 
 def encoded() -> bytes:

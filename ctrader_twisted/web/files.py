@@ -25,6 +25,7 @@ log = Logger()
 
 STATIC = Path(__file__).with_name("static")
 PAGE = "index.html"
+ICON = "icon.svg"
 
 #: The library that draws candles: PyPI package, the file in it, what we call it.
 CHARTS = ("litecharts", "js/lightweight-charts.js", "vendor/lightweight-charts.js")
@@ -103,12 +104,15 @@ class Readable(Resource):
 
 
 class StaticFiles(Readable):
-    """Files by their path below this resource; ``page`` is the one at ``/``."""
+    """Files by their path below this resource; ``page`` and ``icon`` are also at ``/`` and at
+    ``/favicon.ico``.
+    """
 
     def __init__(self, files: Mapping[str, StaticFile] | None = None) -> None:
         super().__init__()
         self._files = dict(find_files()) if files is None else dict(files)
         self.page = OneFile(self._files[PAGE])
+        self.icon = OneFile(self._files[ICON])
 
     def read(self, request: Request) -> bytes:
         """A file, or 404."""

@@ -90,6 +90,8 @@ class Root(Resource):
             return self._files
         if path == b"asyncapi.json" and not request.postpath:
             return self._asyncapi
+        if path == b"favicon.ico" and not request.postpath:
+            return self._files.icon
         # Who asks from a terminal gets a few lines of text there, from REST.
         if path == b"" and b"text/html" in (request.getHeader(b"accept") or b""):
             return self._files.page

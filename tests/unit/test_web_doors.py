@@ -23,6 +23,12 @@ class ErrorTableTest(DoorCase):
         """An unknown path is 404."""
         self.assert_refused(self.ask("/nowhere"), 404, "NOT_FOUND")
 
+    def test_an_icon_for_those_who_look_into_an_address(self) -> None:
+        """Browsers ask for it beside whatever they show; it is no 404 in their console."""
+        answer = self.ask("/favicon.ico")
+        self.assertEqual((answer.status, answer.headers["content-type"]), (200, "image/svg+xml"))
+        self.assert_refused(self.ask("/favicon.ico/x"), 404, "NOT_FOUND")
+
     def test_not_allowed(self) -> None:
         """A wrong method is 405, and the right ones are named."""
         answer = self.ask("/healthz", method="DELETE")

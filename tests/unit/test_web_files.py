@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
@@ -144,6 +144,23 @@ class AsyncApiTests(SynchronousTestCase):
             self.assertEqual(set(schema["properties"]) - {"type"}, fields)
             self.assertEqual(schema["properties"]["type"], {"enum": [name]})
         self.assertIn(contract.TickMessage, asyncapi.outgoing().values())
+
+    def test_what_may_be_missing_is_not_required(self) -> None:
+        """As the epoch of a status, before there was a session."""
+        for kind in asyncapi.outgoing().values():
+            required = self.document["components"]["schemas"][kind.__name__]["required"]
+            for field in msgspec.structs.fields(kind):
+                may_be_missing = msgspec.UnsetType in get_args(field.type)
+                self.assertFalse(may_be_missing and field.encode_name in required, field)
+
+    def test_it_is_written_for_its_readers(self) -> None:
+        """Fields by the names that they have in JSON, and nothing about our own modules."""
+        schemas = self.document["components"]["schemas"].values()
+        messages = self.document["components"]["messages"].values()
+        said = [one["description"] for one in schemas] + [one["summary"] for one in messages]
+        for text in said:
+            self.assertNotRegex(text.replace("tick_resumed", "so"), r"\w_\w|``|  |/frames")
+        self.assertTrue(any("`receivedAt`" in text for text in said))
 
     def test_every_request_has_its_reply(self) -> None:
         """An operation for each request, with the messages that answer it."""
