@@ -120,6 +120,27 @@ def test_a_lost_venue_is_told_with_a_true_countdown(house: House, page: Page) ->
     assert page.complaints() == []
 
 
+def test_a_refused_account_is_told_with_what_helps(house: House, page: Page) -> None:
+    """The link that is broken, since when, and the advice: in sight, on a phone too, and for a
+    screen reader; gone when all is well."""
+    page.open(f"{house.address}?symbols=EURUSD")
+    assert not page.one("#trouble").is_displayed()
+    try:
+        house.switch("auth_refused", what="account", code="CH_SERVER_NOT_REACHABLE")
+        house.switch("account_disconnect")
+        page.until(lambda: page.one("#trouble").is_displayed(), "the trouble")
+        told = page.text("#trouble-text")
+        assert re.match(r"The account is refused or closed since \d+:\d+:\d+.*\. \S.*", told), told
+        assert page.run("return document.getElementById('trouble').parentElement.role") == "status"
+        page.size(390, 844, phone=True)
+        assert page.run("return document.documentElement.scrollWidth") <= 390
+        assert page.one("#trouble-text").is_displayed()
+    finally:
+        house.switch("clear")
+        page.size(1440, 900)
+    page.until(lambda: not page.one("#trouble").is_displayed(), "the end of it", 90)
+
+
 def test_a_restart_of_the_daemon_is_survived(house: House, page: Page) -> None:
     """The daemon goes and comes back: said in words, then everything is as before."""
     page.open(f"{house.address}?symbols=EURUSD,GBPUSD")

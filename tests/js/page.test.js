@@ -5,10 +5,10 @@ import { snippets } from '../../ctrader_twisted/web/static/page/developer.js';
 import * as format from '../../ctrader_twisted/web/static/page/format.js';
 import { Line, Quote } from '../../ctrader_twisted/web/static/page/quotes.js';
 import { search } from '../../ctrader_twisted/web/static/page/symbols.js';
-import { glance, hint } from '../../ctrader_twisted/web/static/page/words.js';
+import { glance, hint, trouble } from '../../ctrader_twisted/web/static/page/words.js';
 
 const FACTS = { host: 'daemon.test', everOpen: true, online: true, onBoard: 3 };
-const OPEN = { link: 'open', status: 'connected', symbols: ['A'], env: 'live', epoch: 'a', protocol: 1, limits: {}, attempt: 0, retryAt: null, code: '', reason: '' };
+const OPEN = { link: 'open', status: 'connected', symbols: ['A'], env: 'live', epoch: 'a', protocol: 1, limits: {}, attempt: 0, retryAt: null, code: '', reason: '', trouble: null };
 
 test('prices in three pieces', () => {
   assert.deepEqual(format.priceParts(1.0843, 5), ['1.08', '43', '0']);
@@ -94,6 +94,19 @@ test('hints: an old daemon, a clock that is wrong', () => {
   assert.equal(hint(OPEN, 0, format.duration), '');
   assert.match(hint({ ...OPEN, protocol: null }, 0, format.duration), /older/);
   assert.match(hint(OPEN, -180_000, format.duration), /3 min 0 s ahead/);
+});
+
+test('what is broken on the way to the venue, and what helps', () => {
+  const link = { name: 'account', holds: 'no', since: 3_600_000, cause: 'token expired.', advice: 'Make a new one.', code: 'X' };
+  const at = (/** @type {number} */ ms) => `${ms / 60_000} min`;
+  const open = { ...OPEN, status: 'error', trouble: link };
+  assert.equal(trouble(open, at), 'The account is refused or closed since 60 min: token expired. Make a new one.');
+  const told = { ...open, reason: 'X: token expired' };
+  assert.equal(trouble(told, at), 'The account is refused or closed since 60 min. Make a new one.', 'the reason stands above already');
+  assert.equal(trouble({ ...open, trouble: { ...link, name: 'moon', since: null, advice: '' } }, at), 'moon is broken: token expired.');
+  assert.equal(trouble({ ...open, trouble: null }, at), '');
+  assert.equal(trouble({ ...open, link: 'waiting' }, at), '', 'what a lost daemon said is of yesterday');
+  assert.equal(trouble({ ...open, trouble: /** @type {any} */ ('text') }, at), '', 'nothing is guessed');
 });
 
 test('a line to copy survives quotes in a name', () => {

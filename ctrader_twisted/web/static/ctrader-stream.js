@@ -16,12 +16,14 @@
  *   conflated?: number, digits: number}} Tick `timestamp`: the venue's time, `receivedAt`: the
  *   daemon's, both in ms since the epoch; `digits`: decimals as the daemon wrote them
  * @typedef {import('./ctrader-stream-link.js').LinkState} LinkState
+ * @typedef {{name: string, holds: string, since?: number | null, cause?: string, advice?: string,
+ *   code?: string | null}} Trouble the first broken link from the daemon to its account
  * @typedef {{link: LinkState, status: string, symbols: string[], env: string, epoch: string,
  *   protocol: number | null, limits: Record<string, number>, attempt: number,
- *   retryAt: number | null, code: string, reason: string}} Status `status` is the daemon's word for
- *   its venue ('connected', 'reconnecting', 'stale', ...), 'disconnected' without a daemon;
- *   `attempt` and `retryAt` (on the scale of performance.now()) belong to the link while that is
- *   'waiting', else to the daemon's own attempts to reach the venue
+ *   retryAt: number | null, code: string, reason: string, trouble: Trouble | null}} Status `status`
+ *   is the daemon's word for its venue ('connected', 'reconnecting', 'stale', ...), 'disconnected'
+ *   without a daemon; `attempt` and `retryAt` (on the scale of performance.now()) belong to the
+ *   link while that is 'waiting', else to the daemon's own attempts to reach the venue
  * @typedef {{fresh: boolean, rttMs: number | null, offsetMs: number, reason: string,
  *   symbols?: string[]}} Health `offsetMs`: how far the daemon's clock is ahead of ours; `symbols`:
  *   whose prices went stale or came back, all of them without it
@@ -134,6 +136,7 @@ export class CtraderStream {
       retryAt: isOpen ? (told.retryAt ?? null) : link.retryAt,
       code: isOpen ? (told.code ?? '') : String(link.code || ''),
       reason: isOpen ? (told.reason ?? told.message ?? '') : link.reason,
+      trouble: (isOpen && told.trouble) || null,
     };
   }
 

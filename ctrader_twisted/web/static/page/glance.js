@@ -2,8 +2,8 @@
 /** The state at a glance: a sentence, a countdown that is true, four numbers. */
 
 import { byId, mark, write } from './dom.js';
-import { duration, latency } from './format.js';
-import { glance, hint, venueWord } from './words.js';
+import { duration, latency, timeOfDay } from './format.js';
+import { glance, hint, trouble, venueWord } from './words.js';
 
 export class GlanceView {
   /** @param {import('../ctrader-stream.js').CtraderStream} stream @param {{onBoard: () => number}} facts */
@@ -64,6 +64,9 @@ export class GlanceView {
     write(byId('glance-detail'), words.detail);
     byId('glance-detail').title = words.detail;
     write(byId('announce'), words.title);
+    const broken = trouble(status, timeOfDay);
+    byId('trouble').hidden = !broken;
+    write(byId('trouble-text'), broken);
     byId('retry').hidden = !words.canRetry;
     document.title = `${words.mood === 'ok' ? '' : '⚠ '}${words.title} · ctrader-stream`;
     const env = byId('env');

@@ -102,6 +102,28 @@ export function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+/** @type {Record<string, string>} */
+const BROKEN = {
+  socket: 'The venue cannot be reached',
+  tls: 'TLS with the venue fails',
+  application: 'The application is not let in',
+  account: 'The account is refused or closed',
+};
+
+/**
+ * The first broken link on the way to the venue, since when, and what helps. Empty when none is.
+ * @param {Status} status @param {(ms: number) => string} timeOfDay
+ */
+export function trouble(status, timeOfDay) {
+  const { link, trouble: broken } = status;
+  if (link !== 'open' || typeof broken?.name !== 'string') return '';
+  const since = broken.since ? ` since ${timeOfDay(broken.since)}` : '';
+  const cause = (broken.cause ?? '').trim().replace(/\.$/, '');
+  // What stands in the line above is not said twice.
+  const why = cause && !status.reason.includes(cause) ? `: ${cause}` : '';
+  return `${BROKEN[broken.name] ?? `${broken.name} is broken`}${since}${why}. ${broken.advice ?? ''}`.trim();
+}
+
 /**
  * What else somebody should know: an old daemon, a clock that is wrong. Empty when all is well.
  * @param {Status} status @param {number} offsetMs how far the daemon's clock is ahead of ours
