@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -134,11 +134,13 @@ class Application:
         elif not answered:
             self._unasked(message, refused)
 
-    def spot(self, update: SpotUpdate) -> None:
-        """A price, for the account that it belongs to, while that is open."""
-        session = self._sessions.get(update.account_id)
-        if session is not None and session.is_ready:
-            session.spot(update)
+    def spots(self, updates: Iterable[SpotUpdate]) -> None:
+        """Prices, each for the account that it belongs to, while that is open."""
+        sessions = self._sessions
+        for update in updates:
+            session = sessions.get(update.account_id)
+            if session is not None and session.is_ready:
+                session.spot(update)
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection is over: everything that waits on it ends now."""

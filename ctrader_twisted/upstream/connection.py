@@ -8,7 +8,7 @@ meets a tight loop. The delay that is announced is the delay that is used.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,8 +66,8 @@ class ConnectionListener(Protocol):
     def received(self, envelope: Envelope, received_ms: int) -> None:
         """A message arrived."""
 
-    def spot(self, update: SpotUpdate) -> None:
-        """A price arrived. Called for every one, past everybody in between."""
+    def spots(self, updates: Iterable[SpotUpdate]) -> None:
+        """Prices arrived. Called past everybody in between."""
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection, or the attempt, is over; ``reason`` says why in plain words."""
@@ -131,7 +131,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         self.link = OpenApiProtocol(
             clock=self._clock,
             listener=self,
-            spot=self._listener.spot,
+            spots=self._listener.spots,
             metrics=self._metrics,
             now_ms=self._now_ms,
             heartbeat_s=self._policy.heartbeat_s,

@@ -6,7 +6,7 @@ every symbol); error times become seconds, whichever unit their carrier uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from google.protobuf.message import DecodeError, Message
@@ -61,20 +61,24 @@ def refusal(message: Message) -> VenueRefusal | None:
     return None
 
 
-def spot_update(frame: bytes, received_ms: int) -> SpotUpdate:
-    """A whole frame with a ProtoOASpotEvent as a SpotUpdate, read in one pass instead of two.
+def spot_updates(frames: Iterable[bytes], received_ms: int) -> Iterator[SpotUpdate]:
+    """Whole frames with a ProtoOASpotEvent each, as SpotUpdates: read in one pass instead of two.
 
-    What is absent reads as 0: no price, no time. Raises ProtocolError when the bytes cannot be
-    read, or a required field is missing. No id is ever 0, so one that reads as 0 is missing.
+    One at a time, so that what came before a bad frame still arrives. What is absent reads as 0:
+    no price, no time. Raises ProtocolError when the bytes cannot be read, or a required field is
+    missing. No id is ever 0, so one that reads as 0 is missing.
     """
-    try:
-        event = _parse_spot(frame).payload
-    except DecodeError as error:
-        raise ProtocolError(f"a ProtoOASpotEvent of {len(frame)} bytes cannot be read") from error
-    account_id, symbol_id = event.ctidTraderAccountId, event.symbolId
-    if not symbol_id or not account_id or _TRENDBAR in frame:
-        require(event)
-    return SpotUpdate(account_id, symbol_id, event.bid, event.ask, event.timestamp, received_ms)
+    for frame in frames:
+        try:
+            event = _parse_spot(frame).payload
+        except DecodeError as error:
+            raise ProtocolError(
+                f"a ProtoOASpotEvent of {len(frame)} bytes cannot be read"
+            ) from error
+        account_id, symbol_id = event.ctidTraderAccountId, event.symbolId
+        if not symbol_id or not account_id or _TRENDBAR in frame:
+            require(event)
+        yield SpotUpdate(account_id, symbol_id, event.bid, event.ask, event.timestamp, received_ms)
 
 
 def symbols(answer: api_pb2.ProtoOASymbolsListRes) -> list[Symbol]:

@@ -154,7 +154,7 @@ def require(message: Message) -> None:
     """Raise ProtocolError unless all required fields are there.
 
     Asking protobuf costs more than parsing did, so of a spot it is asked only when it matters
-    (see `translate.spot_update`).
+    (see `translate.spot_updates`).
     """
     if not message.IsInitialized():
         missing = ", ".join(missing_fields(message))

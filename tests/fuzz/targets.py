@@ -28,7 +28,7 @@ def codec(octets: bytes) -> None:
         envelope = None
     if octets.startswith(SPOT_FRAME):
         with suppress(ProtocolError):
-            translate.spot_update(octets, 0)
+            list(translate.spot_updates([octets], 0))
     if envelope is None or envelope.message is None:
         return
     _translated(envelope.message)

@@ -16,7 +16,7 @@ from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
-from ctrader_twisted.upstream.translate import spot_update
+from ctrader_twisted.upstream.translate import spot_updates
 from ctrader_twisted.web.audience import Audience
 from ctrader_twisted.web.doors import DoorPolicy, Doors, Visitor
 from ctrader_twisted.web.fanout import Fanout
@@ -216,8 +216,9 @@ class StreamCase(SynchronousTestCase):
         """A price in points; it leaves at the end of the turn."""
         sides = {"bid": bid, "ask": ask}
         event = spot(symbol_id, **{side: one for side, one in sides.items() if one is not None})
-        if self.account.session.is_ready:
-            self.account.session.spot(spot_update(encode(event), self.now_ms()))
+        for update in spot_updates([encode(event)], self.now_ms()):
+            if self.account.session.is_ready:
+                self.account.session.spot(update)
 
     def turn(self, seconds: float = 0.0) -> None:
         """Timers run, and sockets that can be written to are."""

@@ -78,7 +78,7 @@ class AccountCase(SynchronousTestCase):
                 received=self.application.received,
                 lost=lambda link, cause: self.application.lost(cause, "cut"),
             ),
-            spot=self.application.spot,
+            spots=self.application.spots,
             metrics=self.metrics,
             now_ms=lambda: 5,
             heartbeat_s=1000,

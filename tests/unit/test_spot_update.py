@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ctrader_twisted.errors import ProtocolError
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.pb import api_pb2, common_pb2
-from ctrader_twisted.upstream.translate import spot_update
+from ctrader_twisted.upstream.translate import spot_updates
 from ctrader_twisted.wire.codec import SPOT_FRAME, decode, encode
 
 NUMBERS = st.integers(0, 2**63 - 1)
@@ -45,13 +45,13 @@ class SpotUpdateTest(SynchronousTestCase):
         self.assertTrue(frame.startswith(SPOT_FRAME))
         self.assertEqual(decode(frame).message, event)
         update = SpotUpdate(account, symbol, bid or 0, ask or 0, time_ms or 0, 5)
-        self.assertEqual(spot_update(frame, 5), update)
+        self.assertEqual(list(spot_updates([frame], 5)), [update])
 
     def test_fields_in_another_order(self) -> None:
         """The payload may come before its type."""
         body = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2).SerializeToString()
         frame = b"\x12" + bytes([len(body)]) + body + SPOT_FRAME
-        self.assertEqual(spot_update(frame, 5), SpotUpdate(1, 2, 0, 0, 0, 5))
+        self.assertEqual(list(spot_updates([frame], 5)), [SpotUpdate(1, 2, 0, 0, 0, 5)])
 
     def test_what_is_missing_is_named(self) -> None:
         """An id, or a required field of a bar that nobody reads."""
@@ -65,7 +65,7 @@ class SpotUpdateTest(SynchronousTestCase):
             payload = event.SerializePartialToString()
             frame = common_pb2.ProtoMessage(payloadType=2131, payload=payload).SerializeToString()
             with self.assertRaises(ProtocolError) as caught:
-                spot_update(frame, 5)
+                list(spot_updates([frame], 5))
             self.assertIn(name, str(caught.exception))
             with self.assertRaises(ProtocolError):
                 decode(frame)
@@ -73,4 +73,4 @@ class SpotUpdateTest(SynchronousTestCase):
     def test_garbage(self) -> None:
         """A frame that only begins like a spot."""
         with self.assertRaises(ProtocolError):
-            spot_update(SPOT_FRAME + b"\x12\x7f\x01", 5)
+            list(spot_updates([SPOT_FRAME + b"\x12\x7f\x01"], 5))

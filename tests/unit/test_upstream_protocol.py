@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -45,11 +46,16 @@ class ProtocolCase(SynchronousTestCase):
         return OpenApiProtocol(
             clock=self.clock,
             listener=self.told,
-            spot=lambda update: self.told.received(update, update.received_ms),
+            spots=self.spots,
             metrics=self.metrics,
             now_ms=lambda: self.time_of_day,
             **(settings | more),
         )
+
+    def spots(self, updates: Iterable[SpotUpdate]) -> None:
+        """Prices, among all that arrives."""
+        for update in updates:
+            self.told.received(update, update.received_ms)
 
     def over(self) -> None:
         """The connection ends, if it has not, and leaves no timer."""
@@ -108,6 +114,18 @@ class FramingTest(ProtocolCase):
         self.assertEqual(times, [1_700_000_000_000, 1_700_000_000_005])
         self.over()
 
+    def test_nothing_overtakes_anything(self) -> None:
+        """Prices that came together wait for each other, but not past what came between them."""
+        answer = api_pb2.ProtoOAVersionRes(version="93")
+        between = frame(answer, "c1-1")
+        self.protocol.dataReceived(
+            frame(spot(1, bid=1)) + frame(spot(1, bid=2)) + between + frame(spot(1, bid=3))
+        )
+        bids = [getattr(message, "bid", None) for message in self.messages()]
+        self.assertEqual(bids, [1, 2, None, 3])
+        self.assertEqual(self.metrics.frames_in, 4)
+        self.over()
+
     def test_sending(self) -> None:
         """A message leaves as one frame with its id; after the end nothing leaves."""
         request = api_pb2.ProtoOAVersionReq()
@@ -128,6 +146,17 @@ class FramingTest(ProtocolCase):
 
 class BadFramesTest(ProtocolCase):
     """What cannot be read ends the connection, with the reason."""
+
+    def test_what_came_before(self) -> None:
+        """Prices in front of what cannot be read, in the same read, still arrive."""
+        bad = common_pb2.ProtoMessage(payloadType=2131, payload=b"\x08").SerializeToString()
+        for end in (len(bad).to_bytes(4, "big") + bad, (1001).to_bytes(4, "big")):
+            self.setUp()
+            self.protocol.dataReceived(frame(spot(1, bid=1)) + end + frame(spot(1, bid=2)))
+            self.assertEqual(self.told.all("received")[0][0].bid, 1)
+            self.assertEqual(len(self.told.all("received")), 1)
+            self.assertTrue(self.wire.aborted)
+            self.over()
 
     def refused(self, data: bytes, words: str) -> None:
         """``data`` ends the connection because of ``words``; what follows is not read."""

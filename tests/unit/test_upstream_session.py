@@ -61,7 +61,7 @@ class SessionCase(SynchronousTestCase):
         protocol = OpenApiProtocol(
             clock=self.clock,
             listener=self.link,
-            spot=self.application.spot,
+            spots=self.application.spots,
             metrics=self.metrics,
             now_ms=lambda: 5,
             heartbeat_s=1000,

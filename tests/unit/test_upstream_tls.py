@@ -109,7 +109,8 @@ class WordsTest(ConnectionCase):
         self.start().open().say(spot(1, bid=1))
         host, port, options, _ = self.network.asked[0]
         self.assertEqual((host, port, options._hostname), ("localhost", 5035, "localhost"))
-        self.assertEqual(self.told.all("spot"), [(SpotUpdate(ACCOUNT, 1, 1, 0, 0, 5),)])
+        (updates,) = self.told.last("spots")
+        self.assertEqual(list(updates), [SpotUpdate(ACCOUNT, 1, 1, 0, 0, 5)])
         self.over()
 
 
