@@ -22,9 +22,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
+from OpenSSL import SSL
 from twisted.internet.endpoints import _SystemdParser
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters, PrivateCertificate
 from twisted.logger import Logger
+from twisted.python.filepath import FilePath
 from twisted.python.systemd import ListenFDs
 from twisted.web.server import Site
 
@@ -186,12 +189,35 @@ def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
             f"the certificate {certificate_file} does not belong to the private key {key_file}: "
             "correct privateKey or certKey in `listen`."
         )
+    _try_context(arguments, key_file, certificate_file)
     if ends - now < SOON:
         log.warn(
             "the certificate {file} expires on {day}",
             file=certificate_file,
             day=f"{ends:%Y-%m-%d}",
         )
+
+
+def _try_context(arguments: Mapping[str, str], key_file: str, certificate_file: str) -> None:
+    """Set TLS up once, on trial: Twisted does it at the first connection, and at each again."""
+    pem = Path(certificate_file).read_bytes() + b"\n" + Path(key_file).read_bytes()
+    dh_file, method = arguments.get("dhParameters"), arguments.get("sslmethod", "TLS_METHOD")
+    if not hasattr(SSL, method):
+        raise ConfigurationError(f"there is no sslmethod {method}: take it out of `listen`.")
+    try:
+        ours = PrivateCertificate.loadPEM(pem)
+        CertificateOptions(
+            privateKey=ours.privateKey.original,
+            certificate=ours.original,
+            dhParameters=DiffieHellmanParameters(FilePath(dh_file)) if dh_file else None,
+        ).getContext()
+    except SSL.Error as error:
+        # What OpenSSL says is a list of (library, function, reason).
+        reason = ", ".join(part[-1] for part in error.args[0]) or "for no reason that it tells"
+        files = ", ".join(filter(None, (certificate_file, key_file, dh_file)))
+        raise ConfigurationError(
+            f"TLS cannot be set up with {files} ({reason}): make stronger or other ones."
+        ) from None
 
 
 def _load(name: str, what: str, read: Callable[[bytes], Loaded]) -> Loaded:

@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -168,7 +168,7 @@ class CertificateTest(EntranceCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.key = self.private_key("key.pem")
+        self.key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = self.private_key("key.pem")
 
     def private_key(self, name: str) -> ec.EllipticCurvePrivateKey:
         """A new key in a file."""
@@ -188,9 +188,10 @@ class CertificateTest(EntranceCase):
         )
         (self.folder / "cert.pem").write_bytes(made.public_bytes(Encoding.PEM))
 
-    def check(self, key: str = "key.pem", certificate: str = "cert.pem") -> None:
+    def check(self, key: str = "key.pem", certificate: str = "cert.pem", more: str = "") -> None:
         """As at start."""
-        listen = f"ssl:8443:privateKey={self.folder}/{key}:certKey={self.folder}/{certificate}"
+        files = f"privateKey={self.folder}/{key}:certKey={self.folder}/{certificate}"
+        listen = f"ssl:8443:{files}{more}"
         entrance.check_certificate(entrance.endpoint_arguments(listen), NOW)
 
     def test_good(self) -> None:
@@ -219,6 +220,25 @@ class CertificateTest(EntranceCase):
         self.certificate(timedelta(days=-1), timedelta(days=90))
         self.private_key("other.pem")
         self.assertIn("does not belong", self.refusal(self.check, key="other.pem"))
+
+    def test_too_weak(self) -> None:
+        """One that OpenSSL refuses is refused now, and not at every connection."""
+        key = rsa.generate_private_key(65537, 1024)
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (self.folder / "key.pem").write_bytes(pem)
+        self.key = key
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        self.assertIn("key too small", self.refusal(self.check))
+
+    def test_other_arguments(self) -> None:
+        """Parameters that are none, and methods that there are not."""
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        for more, words in (
+            (f"dhParameters={self.folder}/none.pem", "none.pem"),
+            (f"dhParameters={self.folder}/key.pem", "TLS cannot be set up"),
+            ("sslmethod=FOO_METHOD", "there is no sslmethod FOO_METHOD"),
+        ):
+            self.assertIn(words, self.refusal(self.check, more=f":{more}"))
 
     def test_no_files(self) -> None:
         """Files that are missing, empty or something else."""
