@@ -49,6 +49,9 @@ class Venue:
             return self.waiting[-1]
         return succeed(self.answer(message))
 
+    def withdraw(self, account_id: int, cause: BaseException) -> None:
+        """See `Requests.withdraw`: nothing is ever queued here, all of it is sent at once."""
+
     def answer(self, message: Any) -> Message:
         """A good answer to any request."""
         if isinstance(message, api_pb2.ProtoOASymbolsListReq):
