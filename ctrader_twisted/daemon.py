@@ -7,6 +7,7 @@ log out, close, all within the configured time.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -57,13 +58,15 @@ class Door(Service):
         try:
             endpoint = serverFromString(self._reactor, _with_backlog(self._listen))
             listening = without_twisteds_words(lambda: endpoint.listen(self._factory))
-        except (ValueError, TypeError, OSError) as error:
+        except OSError as error:
+            raise ConfigurationError(_cannot_listen(self._listen, error)) from error
+        except (ValueError, TypeError) as error:
             raise ConfigurationError(
-                f"cannot listen on {self._listen!r} ({error}): correct `listen`"
+                f"cannot listen on {self._listen!r} ({error}): correct `listen`."
             ) from error
         listening.addCallbacks(self._listens, self._cannot)
         if self._problem is not None:
-            raise ConfigurationError(_cannot_listen(self._listen, self._problem))
+            raise ConfigurationError(_cannot_listen(self._listen, self._problem.value))
 
     def startService(self) -> None:
         """Say where we are."""
@@ -219,14 +222,22 @@ def _with_backlog(listen: str) -> str:
     return listen
 
 
-def _cannot_listen(listen: str, failure: Failure) -> str:
-    if failure.check(CannotListenError):
-        reason = str(getattr(failure.value, "socketError", failure.value))
-        return (
-            f"cannot listen on {listen!r} ({reason}): is another ctrader-stream running? "
-            "Choose another port with WS_PORT or --listen"
+def _cannot_listen(listen: str, failure: BaseException | None) -> str:
+    """Why, and what to do about it, in a sentence."""
+    error = getattr(failure, "socketError", failure)
+    number = getattr(error, "errno", None)
+    advice = "correct `listen`."
+    if number == errno.EADDRINUSE and listen.startswith("unix:"):
+        advice = (
+            "something is there already: if no other ctrader-stream runs, remove it, or choose "
+            "another file."
         )
-    return f"cannot listen on {listen!r} ({failure.getErrorMessage()}): correct `listen`"
+    elif number == errno.EADDRINUSE:
+        advice = "is another ctrader-stream running? Choose another port with WS_PORT or --listen."
+    elif number == errno.EACCES:
+        advice = "choose a port above 1023, or a folder in which the daemon may write."
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"cannot listen on {listen!r} ({reason}): {advice}"
 
 
 def where_to_look(address: Any, listen: str) -> str:
