@@ -203,7 +203,7 @@ class Audience:
         if health and self._stale and state.phase is Phase.CONNECTED:
             news = next(iter(self._stale.values()))
             return self._status("stale", news.message, request_id, source=news.source)
-        return self._status(WORDS[state.phase], _sentence(state), request_id)
+        return self._status(WORDS[state.phase], self._sentence(), request_id)
 
     def _status(
         self,
@@ -231,6 +231,14 @@ class Audience:
             code=state.code or UNSET,
             reason=state.reason or UNSET,
         )
+
+    def _sentence(self) -> str:
+        """The status in words, for people."""
+        state = self._state
+        if state.phase is Phase.RECONNECTING and state.delay_ms is not None:
+            seconds = self._delay_left() / 1000
+            return f"attempt {state.attempt} in {seconds:.1f} s: {state.reason}"
+        return state.reason or ""
 
     def _delay_left(self) -> int:
         """What is left of the delay, for whoever asks in its middle."""
@@ -294,11 +302,3 @@ class Audience:
                 self._metrics.count("clients_closed_slow")
             elif now - outbox.idle_since() >= idle_s:
                 outbox.send(beat, now)
-
-
-def _sentence(state: AccountState) -> str:
-    """The status in words, for people."""
-    if state.phase is Phase.RECONNECTING and state.delay_ms is not None:
-        seconds = state.delay_ms / 1000
-        return f"attempt {state.attempt} in {seconds:.1f} s: {state.reason}"
-    return state.reason or ""

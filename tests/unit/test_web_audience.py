@@ -112,6 +112,7 @@ class Statuses(StreamCase):
         client = self.client()
         client.say({"type": "connect"})
         self.assertEqual(client.heard("status")[-1]["delayMs"], 1500)
+        self.assertIn(" in 1.5 s: ", client.heard("status")[-1]["message"])
         self.turn(5)
         client.say({"type": "connect"})
         self.assertEqual(client.heard("status")[-1]["delayMs"], 0)
