@@ -71,6 +71,35 @@ async def test_notify(tmp_path: Path) -> None:
             assert manager.listen()[-1] == "STOPPING=1\nSTATUS=saying goodbye"
 
 
+STICK = """
+import os, signal, time
+signal.signal(signal.SIGUSR1, lambda *_: (os.write(2, b"stuck now"), time.sleep(3)))
+from twisted.scripts.twistd import run
+run()
+"""
+
+
+@bounded(60)
+async def test_a_stuck_reactor(tmp_path: Path) -> None:
+    """The process lives, and so do its threads; a call that does not return is enough."""
+    script = tmp_path / "stick.py"
+    script.write_text(STICK)
+    command = (sys.executable, script, "-n", "--pidfile=", "ctrader-stream")
+    with Systemd(tmp_path) as manager:
+        environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
+        async with started(tmp_path, *OPTIONS, environment=environment, command=command) as process:
+            await until(lambda: manager.listen().count("WATCHDOG=1") > 1, "fed", 20)
+            process.signal("USR1")
+            await process.says("stuck now")
+            manager.listen().clear()
+            began = os.times().elapsed
+            await until(lambda: os.times().elapsed - began > 1.2, "three periods")
+            assert manager.listen().count("WATCHDOG=1") == 0
+            await until(lambda: manager.listen().count("WATCHDOG=1") > 2, "fed again")
+            process.signal("TERM")
+            await process.end(15)
+
+
 @bounded(60)
 async def test_moved_log(tmp_path: Path) -> None:
     """SIGHUP does not end it; it writes to a new file of the old name."""
