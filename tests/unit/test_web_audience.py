@@ -111,8 +111,9 @@ class Statuses(StreamCase):
         self.turn(0.75)
         client = self.client()
         client.say({"type": "connect"})
-        self.assertEqual(client.heard("status")[-1]["delayMs"], 1500)
-        self.assertIn(" in 1.5 s: ", client.heard("status")[-1]["message"])
+        told = client.heard("status")[-1]
+        self.assertEqual(told["delayMs"], 1500)
+        self.assertIn(" in 1.5 s: ", told["message"])
         self.turn(5)
         client.say({"type": "connect"})
         self.assertEqual(client.heard("status")[-1]["delayMs"], 0)
