@@ -140,6 +140,9 @@ UNKNOWN = Row(Remedy.FIX, "A code that this version does not know; the log has a
 # The whole connection has to go, whoever it was that was refused.
 CONNECTION_WIDE = frozenset({Remedy.RECONNECT, Remedy.WAIT_UNTIL})
 
+# Not about what was asked, only about how often.
+TOO_OFTEN = frozenset({"BLOCKED_PAYLOAD_TYPE", "REQUEST_FREQUENCY_EXCEEDED"})
+
 _AT_THE_LONGEST = frozenset({Remedy.GIVE_UP, Remedy.FIX, Remedy.RECONCILE, Remedy.WAIT})
 
 

@@ -17,10 +17,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import ConnectionEnded, RequestTimeout, VenueRefusal
-from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, advised_s, remedy_for, wait_s
+from ctrader_twisted.refusals import (
+    CONNECTION_WIDE,
+    TOO_OFTEN,
+    Remedy,
+    advised_s,
+    remedy_for,
+    wait_s,
+)
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
+# What fails more often in a row may fail because of one of its ids.
+PATIENCE = 2
 
 # The account has lost its place, or needs its token looked at.
 _NOT_AUTHORISED = {Remedy.REAUTHORISE, Remedy.REFRESH}
@@ -32,7 +41,8 @@ class Pursuit:
     """Asks for ids in batches until ``missing`` has nothing more to say.
 
     A batch that is refused because of one of its ids is halved until the guilty one stands
-    alone, so that one bad id cannot silence the others.
+    alone, so that one bad id cannot silence the others. So is one that fails again and again for
+    no reason of its own: the guilty id then rests, and is asked for once a minute.
     """
 
     log = Logger()
@@ -64,10 +74,12 @@ class Pursuit:
         self._batch = batch
         self._room = in_flight
         self._next: list[list[int]] = []
-        self._unanswered: list[list[int]] = []
+        self._unanswered: dict[tuple[int, ...], int] = {}
         self.busy: set[int] = set()
         self.given_up: dict[int, VenueRefusal] = {}
-        self._pauses = 0
+        self._pauses = self._in_vain = 0
+        # How many answers there had been when an id was last asked for in vain.
+        self._answers, self._failed_at = 0, dict[int, int]()
         self._pause: IDelayedCall | None = None
         self._resting: set[int] = set()
         self._rest: IDelayedCall | None = None
@@ -101,7 +113,8 @@ class Pursuit:
             if not (symbol_id in self.busy or symbol_id in self.given_up)
             and symbol_id not in self._resting
         )
-        return list(islice(asked, self._batch))
+        # Fewer at a time, so that something succeeds and the rest is known to be at fault.
+        return list(islice(asked, max(1, self._batch >> max(0, self._in_vain - PATIENCE))))
 
     def _request(self, ids: list[int]) -> None:
         self._room -= 1
@@ -118,9 +131,11 @@ class Pursuit:
         if isinstance(result, Failure):
             self._not_reached(result, ids)
         else:
-            self._pauses = 0
-            if ids in self._unanswered:
-                self._unanswered.remove(ids)
+            self._pauses, self._in_vain = 0, max(0, self._in_vain - 1)
+            self._answers += 1
+            for symbol_id in ids if self._failed_at else ():
+                self._failed_at.pop(symbol_id, None)
+            self._unanswered.pop(tuple(ids), None)
             self._reached(ids)
         self.pursue()
 
@@ -130,34 +145,53 @@ class Pursuit:
             # So is the life of the session; whatever is asked now fails at once.
             self.end()
         elif isinstance(error, RequestTimeout) and error.sent:
-            # Perhaps it was done. The same ids again, so that ALREADY_... is about all of them;
-            # till then they count as asked for, and a price that comes is not thrown away.
-            self.busy.update(ids)
-            self._next.append(ids)
-            self._unanswered.append(ids)
-            self._wait(error)
+            self._unknown(error, ids)
         elif not isinstance(error, VenueRefusal):
             self._wait(error or RuntimeError("no reason"))
         else:
             self._refused_by(error, remedy_for(error), ids)
 
+    def _unknown(self, error: RequestTimeout, ids: list[int]) -> None:
+        # Perhaps it was done. The same ids again, so that ALREADY_... is about all of them;
+        # till then they count as asked for, and a price that comes is not thrown away.
+        self.busy.update(ids)
+        asked = self._unanswered.pop(tuple(ids), 0) + 1
+        if self._is_guilty(ids):
+            self._unanswered[tuple(ids)] = asked
+            self._leave_alone(error, ids[0])
+            return
+        middle = len(ids) // 2 if asked > PATIENCE else 0
+        for part in (ids[middle:], ids[:middle]):
+            if part:
+                self._next.append(part)
+                self._unanswered[tuple(part)] = min(asked, PATIENCE)
+        self._wait(error)
+
+    def _is_guilty(self, ids: Sequence[int]) -> bool:
+        """True for one that fails again, while others were answered meanwhile."""
+        before = self._failed_at.get(ids[0], self._answers)
+        self._failed_at.update(dict.fromkeys(ids, self._answers))
+        return len(ids) == 1 and before < self._answers
+
     def _refused_by(self, error: VenueRefusal, remedy: Remedy, ids: list[int]) -> None:
-        was_asked_before = ids in self._unanswered
-        if was_asked_before:
-            self._unanswered.remove(ids)
+        was_asked_before = self._unanswered.pop(tuple(ids), 0) > 0
         if remedy in _NOT_AUTHORISED:
             self._not_authorised(error)
         elif remedy in CONNECTION_WIDE:
             # The connection is about to be ended, and this life with it.
             self.end()
-        elif remedy in _NOT_NOW:
+        elif error.code in TOO_OFTEN:
+            self._wait(error)
+        elif remedy in _NOT_NOW and not self._is_guilty(ids):
+            if self._pause is None:
+                self._in_vain = min(self._in_vain + 1, PATIENCE + self._batch.bit_length())
             self._wait(error)
         elif remedy is Remedy.SUCCEED and (was_asked_before or len(ids) == 1):
             self._reached(ids)
         elif len(ids) > 1:
             middle = len(ids) // 2
             self._next += [ids[middle:], ids[:middle]]
-        elif remedy is Remedy.WAIT:
+        elif remedy is Remedy.WAIT or remedy in _NOT_NOW:
             self._leave_alone(error, ids[0])
         else:
             self._give_up(error, ids[0])
@@ -169,8 +203,8 @@ class Pursuit:
         self.given_up[symbol_id] = error
         self._refused(symbol_id, error)
 
-    def _leave_alone(self, error: VenueRefusal, symbol_id: int) -> None:
-        """One that the market refuses, and that will heal: later, without holding up others."""
+    def _leave_alone(self, error: Exception, symbol_id: int) -> None:
+        """One that cannot be had now, and that will heal: later, without holding up others."""
         self._resting.add(symbol_id)
         self.log.info("{name}: {id} later: {error}", name=self._name, id=symbol_id, error=error)
         if self._rest is None:
@@ -178,6 +212,7 @@ class Pursuit:
 
     def _rested(self) -> None:
         self._rest = None
+        self.busy -= self._resting
         self._resting.clear()
         self.pursue()
 

@@ -147,6 +147,45 @@ class RefusalTest(PursuitCase):
         self.assertEqual(len(self.asked), requests)
         self.over()
 
+    def live(self, bad: set[int], error: Exception, seconds: int) -> None:
+        """So many seconds with a venue that answers every request with a bad id by that."""
+        for _ in range(seconds):
+            while self.open:
+                self.reply(error if bad.intersection(self.open[0][0]) else None)
+            self.clock.advance(1)
+
+    def test_one_bad_id_that_nobody_names(self) -> None:
+        """One id that makes a venue fail, or say nothing, keeps no other from being had for long,
+        neither now nor when more is wanted.
+        """
+        for error, seconds in (
+            (VenueRefusal("UNKNOWN_ERROR"), 60),
+            (VenueRefusal("TIMEOUT_ERROR"), 60),
+            (RequestTimeout("no answer", sent=True), 90),
+        ):
+            for wanted in (100, 300):
+                self.setUp()
+                self.want(range(wanted))
+                self.live({37}, error, seconds)
+                self.assertEqual(self.had, set(range(wanted)) - {37})
+                self.want(range(wanted + 50))
+                self.live({37}, error, 5)
+                self.assertEqual(self.had, set(range(wanted + 50)) - {37})
+                self.live(set(), error, 65)
+                self.assertEqual(self.had, set(range(wanted + 50)))
+                self.over()
+
+    def test_failing_as_a_whole(self) -> None:
+        """A venue that fails whatever it is asked is asked ever less, and all at once after it."""
+        self.want(range(1000))
+        self.live(set(range(1000)), VenueRefusal("CANT_ROUTE_REQUEST"), 3600)
+        self.assertLess(len(self.asked), 4 * 70)
+        asked = len(self.asked)
+        self.live(set(), ENDED, 61)
+        self.assertEqual(self.had, set(range(1000)))
+        self.assertLess(len(self.asked) - asked, 30)
+        self.over()
+
     def test_asked_again_after_forgiveness(self) -> None:
         """A refused id is asked for again when somebody wants it anew, not before."""
         self.want([1])
