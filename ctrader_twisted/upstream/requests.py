@@ -29,6 +29,7 @@ from ctrader_twisted.budget import Bucket
 from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.refusals import is_known
+from ctrader_twisted.upstream.latecomers import Latecomers
 from ctrader_twisted.upstream.translate import refusal
 from ctrader_twisted.wire.codec import Envelope
 
@@ -65,6 +66,7 @@ class _Waiting:
     deadline: IDelayedCall | None = None
     sent: bool = False
     sent_at: float = 0.0
+    late: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -119,6 +121,7 @@ class Requests:
         self._history = Bucket(history_per_s, now, history_per_s * BURST)
         self._lanes = {lane: _Queue() for lane in Lane}
         self._waiting: dict[str, _Waiting] = {}
+        self._latecomers = Latecomers()
         self._wake_up: IDelayedCall | None = None
         self._ended: BaseException | None = None
 
@@ -130,11 +133,13 @@ class Requests:
         lane: Lane,
         account_id: int = 0,
         timeout_s: float | None = None,
+        late: Callable[[], None] | None = None,
     ) -> Deferred[AnswerT]:
         """Send ``message`` as soon as the budget allows; fires with the venue's answer.
 
         Fails with VenueRefusal (the venue said no), RequestTimeout or ConnectionEnded (``sent``
         tells whether the outcome is unknown), ProtocolError (an answer of the wrong type).
+        ``late`` is called when it was done after all, after its time was over.
         """
         name = type(message).__name__
         result: Deferred[Message] = Deferred(lambda _: self._give_up(waiting))
@@ -147,6 +152,7 @@ class Requests:
             known_as=errands.current() or f"own:{self._name}",
             asked_at=self._clock.seconds(),
             result=result,
+            late=late,
         )
         errands.lead_on()
         if self._ended is not None:
@@ -168,6 +174,7 @@ class Requests:
         """
         waiting = self._waiting.get(envelope.client_message_id or "")
         if waiting is None or not waiting.sent or envelope.message is None:
+            self._latecomers.came(envelope.client_message_id, envelope.message)
             return False
         self._forget(waiting)
         with errands.on_behalf_of(waiting.known_as):
@@ -310,6 +317,8 @@ class Requests:
     def _expire(self, waiting: _Waiting, seconds: float) -> None:
         waiting.deadline = None
         self._forget(waiting)
+        if waiting.sent and waiting.late is not None:
+            self._latecomers.expect(waiting.client_message_id, waiting.answer_type, waiting.late)
         self._metrics.count("requests_timed_out", waiting.lane.name.lower())
         self._over(waiting, "timed_out" if waiting.sent else "not_sent", "its time is over")
         name = type(waiting.message).__name__

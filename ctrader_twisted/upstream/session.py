@@ -98,14 +98,22 @@ class Session:
         self.trader: Trader | None = None
         self._life = 0
 
-    def ask(self, message: Message, answer_type: type[AnswerT], lane: Lane) -> Deferred[AnswerT]:
+    def ask(
+        self,
+        message: Message,
+        answer_type: type[AnswerT],
+        lane: Lane,
+        late: Callable[[], None] | None = None,
+    ) -> Deferred[AnswerT]:
         """Ask the venue something on behalf of this account; fails with NotConnected when the
         account is not open, else as `Requests.ask` does.
         """
         if self._requests is None:
             errands.lead_on()
             return fail(NotConnected("there is no connection to the venue; nothing was sent"))
-        return self._requests.ask(message, answer_type, lane=lane, account_id=self.account_id)
+        return self._requests.ask(
+            message, answer_type, lane=lane, account_id=self.account_id, late=late
+        )
 
     # -- what the application tells
 

@@ -31,7 +31,13 @@ class Asker(Protocol):
     def account_id(self) -> int:
         """The ctidTraderAccountId."""
 
-    def ask(self, message: Message, answer_type: type[AnswerT], lane: Lane) -> Deferred[AnswerT]:
+    def ask(
+        self,
+        message: Message,
+        answer_type: type[AnswerT],
+        lane: Lane,
+        late: Callable[[], None] | None = None,
+    ) -> Deferred[AnswerT]:
         """See `Session.ask`."""
 
     def reopen(self, code: str, reason: str) -> None:
@@ -160,13 +166,28 @@ class Subscriptions:
     def _ask_subscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.subscribe_spots(self._session.account_id, ids)
         with errands.on_behalf_of(self._causes_of(ids)):
-            return self._session.ask(request, api_pb2.ProtoOASubscribeSpotsRes, Lane.SUBSCRIBE)
+            return self._session.ask(
+                request,
+                api_pb2.ProtoOASubscribeSpotsRes,
+                Lane.SUBSCRIBE,
+                partial(self._late, self._started, ids),
+            )
 
     def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.unsubscribe_spots(self._session.account_id, ids)
         # It is sent because nobody wants them.
         with errands.on_behalf_of(""):
-            return self._session.ask(request, api_pb2.ProtoOAUnsubscribeSpotsRes, Lane.SUBSCRIBE)
+            return self._session.ask(
+                request,
+                api_pb2.ProtoOAUnsubscribeSpotsRes,
+                Lane.SUBSCRIBE,
+                partial(self._late, self._stopped, ids),
+            )
+
+    def _late(self, told: Callable[[Collection[int]], None], symbol_ids: Sequence[int]) -> None:
+        """Done after all, long after it was asked for again: the venue may have done it last."""
+        if not self._ended:
+            told(symbol_ids)
 
     def _are_described(self, symbol_ids: Collection[int]) -> None:
         self._described.update(symbol_ids)

@@ -208,9 +208,10 @@ class Network:
 class Asked:
     """One request that waits for the test to answer it."""
 
-    def __init__(self, message: Any, lane: Any) -> None:
+    def __init__(self, message: Any, lane: Any, late: Any = None) -> None:
         self.message = message
         self.lane = lane
+        self.late = late
         self.result: Deferred[Any] = Deferred()
 
     @property
@@ -229,9 +230,9 @@ class Asker:
         self.total = 0
         self.reopened: list[tuple[str, str]] = []
 
-    def ask(self, message: Message, _: type[Message], lane: Any) -> Deferred[Any]:
+    def ask(self, message: Message, _: type[Message], lane: Any, late: Any = None) -> Deferred[Any]:
         """Keep the request until it is taken."""
-        asked = Asked(message, lane)
+        asked = Asked(message, lane, late=late)
         self.open.append(asked)
         self.total += 1
         return asked.result

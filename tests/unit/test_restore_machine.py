@@ -132,6 +132,27 @@ class RestoreMachine(RuleBasedStateMachine):
 class RestoreMachineTest(SynchronousTestCase):
     """Many orders of events."""
 
+    def test_a_subscription_done_when_nobody_wants_it(self) -> None:
+        """The venue carries out long after its time what was asked for again and ended since."""
+        machine = RestoreMachine()
+        machine.late(SUBSCRIBE, 15.0)
+        machine.subscribe(0, {"SYM000"})
+        machine.wait(2.0)
+        machine.leave(0)
+        machine.teardown()
+
+    def test_an_end_done_when_it_is_wanted_again(self) -> None:
+        """The same the other way round: a wanted symbol must not fall silent."""
+        machine = RestoreMachine()
+        machine.subscribe(0, {"SYM000", "SYM001"})
+        machine.wait(2.0)
+        machine.late(UNSUBSCRIBE, 15.0)
+        machine.unsubscribe(0, {"SYM000"})
+        machine.wait(17.0)
+        machine.subscribe(1, {"SYM000"})
+        machine.wait(12.0)
+        machine.teardown()
+
     def test_in_any_order(self) -> None:
         """Whatever happens in whatever order, what is wanted is had in the end, and no more."""
         run_state_machine_as_test(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.upstream.latecomers import MOST
 from ctrader_twisted.upstream.requests import Lane, Requests
 from ctrader_twisted.wire.codec import Envelope, decode, encode
 from tests.unit.fakes import refusal_of
@@ -172,6 +174,31 @@ class EndingsTest(RequestsCase):
         self.assertTrue(self.failureResultOf(asked, RequestTimeout).value.sent)
         self.assertFalse(self.settle("c1-1"))
         self.empty()
+
+    def test_done_after_its_time(self) -> None:
+        """Whoever asked may hear, once, that it was done after all; a refusal changes nothing."""
+        done: list[str] = []
+        for number in (1, 2, 3):
+            self.ask(number, late=partial(done.append, f"c1-{number}")).addErrback(lambda _: None)
+        self.assertTrue(self.settle("c1-3"))
+        self.clock.advance(10)
+        for _ in range(2):
+            self.assertFalse(self.settle("c1-1"))
+            self.assertFalse(self.settle("c1-2", refusal_of("A", "why")))
+            self.assertFalse(self.settle("c1-3"))
+        self.assertEqual(done, ["c1-1"])
+        self.empty()
+
+    def test_what_is_remembered_is_bounded(self) -> None:
+        """Of a venue that answers nothing only the newest requests are remembered."""
+        done: list[int] = []
+        self.requests = self.make(ordinary=1e6)
+        for number in range(MOST + 1):
+            self.ask(late=partial(done.append, number)).addErrback(lambda _: None)
+        self.clock.advance(10)
+        for _, name in self.sent:
+            self.settle(name)
+        self.assertEqual(done, list(range(1, MOST + 1)))
 
     def test_timeout_of_what_was_not_sent(self) -> None:
         """A request that never got a place in the budget says so, and never leaves later."""
