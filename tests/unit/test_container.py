@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +75,51 @@ class DockerfileTest(SynchronousTestCase):
         self.assertEqual(str(web.keys_file), "/var/lib/ctrader-stream/keys.json")
 
 
+class HealthcheckTest(SynchronousTestCase):
+    """HEALTHCHECK, run as it stands, with the port of a stand-in."""
+
+    def check(self, answer: bytes) -> int:
+        """Its exit status when the daemon answers this (nothing: it takes nobody in)."""
+        (given,) = [rest for name, rest in instructions() if name == "HEALTHCHECK"]
+        words = json.loads(given.partition("CMD ")[2])
+        self.assertEqual(words[0], "python")
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.recv(4096)
+                        connection.sendall(answer)
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            port = str(listener.getsockname()[1])
+            # Docker puts its users' proxies into every container.
+            proxy = dict.fromkeys(("http_proxy", "HTTP_PROXY"), "http://127.0.0.1:1")
+            ended = subprocess.run(
+                [sys.executable, *[word.replace("8080", port) for word in words[1:]]],
+                env={**os.environ, **proxy},
+                capture_output=True,
+                timeout=30,
+                check=False,
+            )
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+        return ended.returncode
+
+    def test_healthy(self) -> None:
+        """200, past any proxy of the environment."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        self.assertEqual(self.check(head), 0)
+
+    def test_ill(self) -> None:
+        """Any other answer, or none, is status 1, which is what Docker understands."""
+        head = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        for answer in (head, b""):
+            self.assertEqual(self.check(answer), 1)
+
+
 class ComposeTest(SynchronousTestCase):
     """contrib/docker/compose.yaml."""
 
@@ -100,7 +149,34 @@ class ComposeTest(SynchronousTestCase):
         """Credentials come from files beside it."""
         self.assertNotRegex((DOCKER / "compose.yaml").read_text(), r"(?i)secret:|token:|password:")
         for name in ("demo", "live"):
-            self.assertEqual(self.services()[name]["env_file"], [f"{name}.env"])
+            self.assertEqual(
+                self.services()[name]["env_file"], [{"path": f"{name}.env", "required": False}]
+            )
+        # Who writes credentials beside it must not commit them by accident.
+        self.assertIn("/contrib/docker/*.env\n", (ROOT / ".gitignore").read_text())
+
+    def test_a_missing_file_of_another_profile(self) -> None:
+        """Whoever wants the simulator needs no credentials of anything: by default Compose wants
+        the env_file of every service, started or not (docker/compose issue 9924).
+        """
+        for service in self.services().values():
+            for file in service.get("env_file", []):
+                self.assertIs(file["required"], False)
+
+    def test_known_words(self) -> None:
+        """Nothing but what the Compose Specification has, where it has it."""
+        document = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+        self.assertEqual(set(document) - {"x-daemon"}, {"services", "volumes"})
+        known = (
+            "image build restart init read_only cap_drop security_opt tmpfs stop_grace_period "
+            "ulimits ports profiles environment volumes env_file"
+        )
+        for service in self.services().values():
+            self.assertLessEqual(set(service), set(known.split()))
+            self.assertEqual(set(service["build"]), {"context", "dockerfile"})
+            self.assertTrue((DOCKER / service["build"]["context"] / "pyproject.toml").exists())
+            for volume in service["volumes"]:
+                self.assertIn(volume.partition(":")[0], document["volumes"])
 
 
 class EntrypointTest(SynchronousTestCase):
