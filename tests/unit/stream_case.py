@@ -41,7 +41,9 @@ class Venue:
         self.held: set[type[Message]] = set()
         self.waiting: list[Deferred[Any]] = []
 
-    def ask(self, message: Message, answer_type: type, *, lane: object, account_id: int) -> Any:
+    def ask(
+        self, message: Message, answer_type: type, *, lane: object, account_id: int, late: Any
+    ) -> Any:
         """See `Requests.ask`."""
         self.asked.append(message)
         if type(message) in self.held:
