@@ -67,9 +67,7 @@ class Account:
         self.account_id = account_id
         self._clock = clock
         self._listener = listener
-        self._deliver_to = listener.deliver
         self._demand = Demand(grace_s)
-        self._groups = self._demand.groups
         self._soon: IDelayedCall | None = None
         self._grace: IDelayedCall | None = None
         self._stopped = False
@@ -80,7 +78,7 @@ class Account:
             metrics=metrics,
             wanted=self._wanted,
             announce=self._announce,
-            tick=self._deliver,
+            deliver=self._deliver,
             withdraw=self._withdraw,
             run_id=run_id,
             batch=batch,
@@ -176,14 +174,16 @@ class Account:
         if concerned:
             self._listener.symbol_health(list(concerned), news)
 
-    def _deliver(self, tick: Tick) -> None:
-        groups = self._groups(tick.symbol.key)
-        if groups:
-            try:
-                self._deliver_to(tick, groups)
-            except Exception:
-                # The doors are outsiders here: what they do wrong must not cost the connection.
-                self.log.failure("a tick could not be delivered", symbol=tick.symbol.name)
+    def _deliver(self, ticks: Iterable[Tick]) -> None:
+        groups_of, deliver = self._demand.groups, self._listener.deliver
+        for tick in ticks:
+            groups = groups_of(tick.symbol.key)
+            if groups:
+                try:
+                    deliver(tick, groups)
+                except Exception:
+                    # The doors are outsiders here: what they do wrong must not cost the connection.
+                    self.log.failure("a tick could not be delivered", symbol=tick.symbol.name)
 
     def _announce(self, state: AccountState) -> None:
         try:

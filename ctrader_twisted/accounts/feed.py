@@ -7,7 +7,7 @@ before an outage is never laid beside one from after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -72,14 +72,14 @@ class Feed:
         metrics: Metrics,
         wanted: Callable[[], Collection[str]],
         announce: Callable[[AccountState], None],
-        tick: Callable[[Tick], None],
+        deliver: Callable[[Iterable[Tick]], None],
         withdraw: Callable[[str, Wanted], None],
         run_id: str,
         batch: int,
         make_watch: Callable[..., Watch] | None = None,
     ) -> None:
-        """``wanted`` gives the keys to subscribe; ``tick`` is told every whole tick; ``withdraw``
-        that a key which is wanted cannot be had. ``run_id`` begins the name of every epoch.
+        """``wanted``: the keys to subscribe; ``deliver`` takes whole ticks; ``withdraw``: a key
+        that is wanted cannot be had. ``run_id`` begins the name of every epoch.
         ``make_watch``: makes who looks after the freshness of what comes (see `Watch`).
         """
         self.session = Session(
@@ -91,7 +91,7 @@ class Feed:
         self._wanted = wanted
         self._causes = Causes(clock, wanted)
         self._announce = announce
-        self._tick = tick
+        self._deliver = deliver
         self._withdraw = withdraw
         self._run_id, self._lives = run_id, 0
         self._batch = batch
@@ -157,18 +157,9 @@ class Feed:
             Phase.RECONNECTING, code=code, reason=reason, attempt=attempt, delay_ms=delay_ms
         )
 
-    def spot(self, update: SpotUpdate) -> None:
-        """A price: the hot path. Plain calls from here to the socket."""
-        self._metrics.ticks_in += 1
-        subscriptions, symbol_id = self.subscriptions, update.symbol_id
-        if subscriptions is None:
-            return
-        if symbol_id not in subscriptions.confirmed and not subscriptions.is_expected(symbol_id):
-            # A late event after an unsubscription, or of a symbol that we never asked for.
-            return
-        tick = self._ticks.update(update)
-        if tick is not None:
-            self._tick(tick)
+    def spots(self, updates: Iterable[SpotUpdate]) -> None:
+        """Prices: the hot path. Plain calls from here to the socket."""
+        self._deliver(self._whole(updates))
 
     def symbols_changed(self, symbol_ids: Sequence[int]) -> None:
         """Digits and hours may have changed, and what the list says of them as well."""
@@ -252,10 +243,9 @@ class Feed:
                 self._ticks.know(symbol, known)
                 if self.watch is not None:
                     self.watch.know(known.symbol_id, known.hours)
-                # A price may have come before its digits, and waited for them.
-                tick = self._ticks.catch_up(known.symbol_id)
-                if tick is not None:
-                    self._tick(tick)
+        # Prices may have come before their digits, and waited for them.
+        waited = (self._ticks.catch_up(known.symbol_id) for known in details)
+        self._deliver(tick for tick in waited if tick is not None)
 
     def _stopped(self, symbol_ids: Iterable[int]) -> None:
         # No more prices of these: what we remember of them is no longer the price.
@@ -270,6 +260,17 @@ class Feed:
             self._give_back(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
 
     # -- inside
+
+    def _whole(self, updates: Iterable[SpotUpdate]) -> Iterator[Tick]:
+        metrics, complete = self._metrics, self._ticks.update
+        for update in updates:
+            metrics.ticks_in += 1
+            ours, symbol_id = self.subscriptions, update.symbol_id
+            # Else: after the end, after an unsubscription, or never asked for.
+            if ours and (symbol_id in ours.confirmed or ours.is_expected(symbol_id)):
+                tick = complete(update)
+                if tick is not None:
+                    yield tick
 
     def _watched_by(self, make_watch: Callable[..., Watch]) -> Watch:
         watch = make_watch(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, groupby
+from operator import attrgetter
 
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -31,6 +32,8 @@ from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import Lane, Requests
 from ctrader_twisted.upstream.session import Session, run
 from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, text
+
+_ACCOUNT_ID = attrgetter("account_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +139,10 @@ class Application:
 
     def spots(self, updates: Iterable[SpotUpdate]) -> None:
         """Prices, each for the account that it belongs to, while that is open."""
-        sessions = self._sessions
-        for update in updates:
-            session = sessions.get(update.account_id)
+        for account_id, its_own in groupby(updates, _ACCOUNT_ID):
+            session = self._sessions.get(account_id)
             if session is not None and session.is_ready:
-                session.spot(update)
+                session.spots(its_own)
 
     def lost(self, cause: BaseException, reason: str) -> None:
         """The connection is over: everything that waits on it ends now."""
@@ -154,6 +156,10 @@ class Application:
         """The next attempt is announced."""
         for session in self._sessions.values():
             session.retrying(attempt, delay_s, reason)
+
+    def ready_s(self) -> float:
+        """For how long an account has been open; 0 while none is."""
+        return max((session.ready_s for session in self._sessions.values()), default=0.0)
 
     def budgets_used(self) -> dict[str, float]:
         """How much of the venue's budgets is used up now, by name; nothing without a connection."""

@@ -7,7 +7,7 @@ account and leave the others, and the session then comes back by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Protocol
 
 from google.protobuf.message import Message
@@ -58,8 +58,8 @@ class SessionListener(Protocol):
     def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
         """The next attempt begins in ``delay_s`` seconds."""
 
-    def spot(self, update: SpotUpdate) -> None:
-        """A price."""
+    def spots(self, updates: Iterable[SpotUpdate]) -> None:
+        """Prices, in order."""
 
     def symbols_changed(self, symbol_ids: Sequence[int]) -> None:
         """The venue changed the settings of some symbols."""
@@ -86,8 +86,8 @@ class Session:
         self._access_token = access_token
         self._clock = clock
         self._listener = listener
-        # Where a price of this account goes while it `is_ready`: on without a step in between.
-        self.spot: Callable[[SpotUpdate], None] = listener.spot
+        # Where prices of this account go while it `is_ready`: on without a step in between.
+        self.spots: Callable[[Iterable[SpotUpdate]], None] = listener.spots
         self._requests: Requests | None = None
         self._retry: IDelayedCall | None = None
         self._attempts = 0
@@ -114,6 +114,11 @@ class Session:
         return self._requests.ask(
             message, answer_type, lane=lane, account_id=self.account_id, late=late
         )
+
+    @property
+    def ready_s(self) -> float:
+        """For how long the account has been open; 0 while it is not."""
+        return self._clock.seconds() - self._ready_at if self.is_ready else 0.0
 
     # -- what the application tells
 

@@ -221,9 +221,8 @@ class StreamCase(SynchronousTestCase):
         """A price in points; it leaves at the end of the turn."""
         sides = {"bid": bid, "ask": ask}
         event = spot(symbol_id, **{side: one for side, one in sides.items() if one is not None})
-        for update in spot_updates([encode(event)], self.now_ms()):
-            if self.account.session.is_ready:
-                self.account.session.spot(update)
+        if self.account.session.is_ready:
+            self.account.session.spots(spot_updates([encode(event)], self.now_ms()))
 
     def turn(self, seconds: float = 0.0) -> None:
         """Timers run, and sockets that can be written to are."""

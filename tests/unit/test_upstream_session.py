@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ConnectionEnded, NotConnected, RequestTimeout
+from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.upstream.application import Application, Budget
@@ -22,6 +24,14 @@ SYMBOLS = api_pb2.ProtoOASymbolsListReq
 DISCONNECT = api_pb2.ProtoOAAccountDisconnectEvent(ctidTraderAccountId=ACCOUNT)
 
 
+class News(Recorder):
+    """Who listens to a session; prices are remembered one by one."""
+
+    def spots(self, updates: Iterable[SpotUpdate]) -> None:
+        """Prices."""
+        self.calls += [("spot", (update,)) for update in updates]
+
+
 class SessionCase(SynchronousTestCase):
     """An application on a wire in memory; the test is the venue."""
 
@@ -31,7 +41,7 @@ class SessionCase(SynchronousTestCase):
         self.clock = Clock()
         self.metrics = Metrics()
         self.token = "first-token"
-        self.told = {number: Recorder() for number in self.accounts}
+        self.told = {number: News() for number in self.accounts}
         self.sessions = {number: self._session(number) for number in self.accounts}
         self.application = Application(
             client_id="our-program",
