@@ -95,7 +95,7 @@ proto-check: ## is ctrader_twisted/pb/ what proto/ says?
 	  || { echo 'ctrader_twisted/pb/ is not what proto/ says: run "make proto" and commit the result.' >&2; exit 1; }
 
 clean: ## remove environments, caches and build results (never your .env or tap.conf)
-	rm -rf $(VENV) $(PROTO_VENV) .venv-bench bench/results build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) .venv-bench .venv-sdk .venv-ci .venv-ci-proto bench/results build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Environments. Each stamp is newer than what it was made from, so this costs nothing twice.
