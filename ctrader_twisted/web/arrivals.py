@@ -18,6 +18,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.callers import NO_PLACE, Place
 from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.doors import Visitor, is_preflight
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
@@ -148,6 +149,7 @@ class ArrivalChannel(HTTPChannel):
     site: Any
     transport: Any
     requestFactory = ArrivingRequest
+    place: Place = NO_PLACE
     _deadline: IDelayedCall | None = None
     _refused = False
     _head_lines = _head_bytes = 0
@@ -199,6 +201,7 @@ class ArrivalChannel(HTTPChannel):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The socket is gone."""
         self._cancel()
+        self.place.leave()
         super().connectionLost(reason)
 
     def refuse(self, refused: Refused) -> None:

@@ -19,6 +19,7 @@ from ctrader_twisted.logs import Secret
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.allowances import Allowances
+from ctrader_twisted.web.callers import Callers, Place
 from ctrader_twisted.web.keys import ApiKey, KeyRing
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.visitors import Proxies
@@ -49,7 +50,7 @@ class DoorPolicy:
     origins: tuple[str, ...] = ()
     proxies: Proxies = field(default_factory=Proxies)
     calls_per_s: float = 50.0
-    connections_per_address: int = 100
+    connections_per_address: int = 500
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
     subscriptions_per_key: int = 50_000
@@ -91,6 +92,7 @@ class Doors:
         self.clock = clock
         self._keys = keys
         self._metrics = metrics
+        self._callers = Callers(policy.connections_per_address, self._is_exempt)
         self._calls = Allowances(policy.calls_per_s, 2 * policy.calls_per_s)
         self._wrong_keys = Allowances(WRONG_KEYS_PER_S, WRONG_KEYS)
 
@@ -101,6 +103,13 @@ class Doors:
         except Refused as refused:
             self._metrics.count("requests_refused_at_the_door", refused.code)
             raise
+
+    def place(self, peer: object) -> Place | None:
+        """A place for a new connection from this end; None when its address has too many."""
+        place = self._callers.place(address_of(peer))
+        if place is None:
+            self._metrics.count("connections_refused")
+        return place
 
     def is_still_good(self, key: ApiKey) -> bool:
         """Has this key been neither revoked nor changed?"""
@@ -127,6 +136,9 @@ class Doors:
             self._wrong_keys.take(visitor.address, now)
             raise _unauthorized("the key is wrong, or has been revoked", "KEY_WRONG")
         visitor.key = key
+
+    def _is_exempt(self, address: str) -> bool:
+        return visitors.is_loopback(address) or self.policy.proxies.trusts(address)
 
     # -- one request
 
@@ -267,7 +279,11 @@ def first_segment(request: Any) -> bytes:
 
 def peer_address(request: Any) -> str:
     """The address at the other end of the socket."""
-    peer = request.transport.getPeer()
+    return address_of(request.transport.getPeer())
+
+
+def address_of(peer: object) -> str:
+    """The address of one end of a socket, as text."""
     return visitors.UNIX if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", ""))
 
 

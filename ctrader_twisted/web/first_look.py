@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from ctrader_twisted.web import problems
 from ctrader_twisted.web.arrivals import HEAD_BYTES
+from ctrader_twisted.web.callers import Place
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
 
 _END = b"\r\n\r\n"
@@ -82,9 +83,11 @@ def read_upgrade(octets: bytes, transport: Any) -> UpgradeRequest | None:
 class FirstLook(Protocol):
     """A new connection until its first bytes are here, and then their messenger."""
 
-    def __init__(self, site: Any, address: IAddress | None) -> None:
+    def __init__(self, site: Any, address: IAddress | None, place: Place) -> None:
+        """``place`` is what the connection takes up; whoever speaks gives it back."""
         self._site = site
         self._address = address
+        self._place = place
         self._speaks: Any = None
         self._deadline: IDelayedCall | None = None
 
@@ -102,6 +105,7 @@ class FirstLook(Protocol):
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Gone, perhaps before it said anything."""
         self._cancel()
+        self._place.leave()
         if self._speaks is not None:
             self._speaks.connectionLost(reason)
 
@@ -117,6 +121,7 @@ class FirstLook(Protocol):
 
     def _hand_over(self, protocol: Any) -> None:
         self._speaks = protocol
+        protocol.place = self._place
         transport: Any = self.transport
         if isinstance(transport, ProtocolWrapper):
             transport.wrappedProtocol = protocol

@@ -38,6 +38,7 @@ from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import redact
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.callers import NO_PLACE, Place
 from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.outbox import Outbox
 from ctrader_twisted.web.problems import Refused
@@ -76,6 +77,7 @@ class GatedProtocol(WebSocketServerProtocol):
     factory: GatedFactory
     outbox: Outbox
     visitor: Visitor
+    place: Place = NO_PLACE
     closeHandshakeTimeout: float
     log = _Silence()
     _cut: IDelayedCall | None = None
@@ -91,6 +93,7 @@ class GatedProtocol(WebSocketServerProtocol):
             if timer is not None and timer.active():
                 timer.cancel()
         self._cut = self.closeHandshakeTimeoutCall = None
+        self.place.leave()
         super().connectionLost(reason)
 
     def dropConnection(self, abort: bool = False) -> None:

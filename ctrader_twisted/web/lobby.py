@@ -18,6 +18,7 @@ from ctrader_twisted import contract
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web.allowances import Allowances
+from ctrader_twisted.web.callers import Place
 from ctrader_twisted.web.doors import READ, Doors, Visitor, check_scope
 from ctrader_twisted.web.keys import ApiKey
 from ctrader_twisted.web.problems import Refused
@@ -40,6 +41,7 @@ class Guest(Protocol):
     """One client, as the lobby sees it."""
 
     visitor: Visitor
+    place: Place
 
     def admitted(self) -> None:
         """It may come in."""
@@ -57,6 +59,7 @@ class Lobby:
         self._clock = clock
         self._metrics = metrics
         self._waiting: dict[Guest, IDelayedCall] = {}
+        self._strangers: Counter[str] = Counter()
         self._inside: dict[Guest, str] = {}
         self._counts: Counter[str] = Counter()
         self._keyed: dict[Guest, ApiKey] = {}
@@ -74,16 +77,18 @@ class Lobby:
             self._show_out(guest, visitor.problem)
         elif visitor.is_welcome:
             self._let_in(guest)
+        elif self._strangers[visitor.address] >= self._policy.connections_per_address:
+            # Behind a proxy of ours; of those who come directly the door counts every connection.
+            self._show_out(guest, _too_many(self._policy.connections_per_address, "address"))
         else:
             seconds = self._policy.auth_timeout_s
+            self._strangers[visitor.address] += 1
             self._waiting[guest] = self._clock.callLater(seconds, self._too_late, guest)
 
     def heard(self, guest: Guest, payload: bytes) -> bool:
         """The first message of one that waits; True when its key let it in."""
-        timer = self._waiting.pop(guest, None)
-        if timer is None:
+        if not self._waits_no_more(guest):
             return False
-        timer.cancel()
         try:
             token = _token(payload)
             self._doors.show_key(guest.visitor, token)
@@ -95,9 +100,7 @@ class Lobby:
 
     def left(self, guest: Guest) -> None:
         """A client is gone, from wherever it was. Leaving twice does nothing."""
-        timer = self._waiting.pop(guest, None)
-        if timer is not None:
-            timer.cancel()
+        self._waits_no_more(guest)
         name = self._inside.pop(guest, None)
         if name is not None:
             self._counts[name] -= 1
@@ -141,16 +144,28 @@ class Lobby:
 
     # -- inside
 
+    def _waits_no_more(self, guest: Guest) -> bool:
+        """Out of the waiting list; False when it was not in it."""
+        timer = self._waiting.pop(guest, None)
+        if timer is None:
+            return False
+        if timer.active():
+            timer.cancel()
+        address = guest.visitor.address
+        self._strangers[address] -= 1
+        if not self._strangers[address]:
+            del self._strangers[address]
+        return True
+
     def _let_in(self, guest: Guest) -> bool:
         visitor = guest.visitor
         policy = self._policy
-        room = policy.connections_per_address if visitor.key is None else policy.connections_per_key
-        if self._counts[visitor.name] >= room and not (visitor.is_here and visitor.key is None):
-            whose = "address" if visitor.key is None else "key"
-            self._show_out(
-                guest, Refused(429, f"no more than {room} connections of one {whose}", code="QUOTA")
-            )
-            return False
+        if visitor.key is not None:
+            most = policy.connections_per_key
+            if self._counts[visitor.name] >= most:
+                self._show_out(guest, _too_many(most, "key"))
+                return False
+            guest.place.leave()
         self._inside[guest] = visitor.name
         self._counts[visitor.name] += 1
         if visitor.key is not None:
@@ -166,7 +181,7 @@ class Lobby:
         guest.close(CODES.get(refused.status, FORBIDDEN), f"{refused.code}: {refused}{again}")
 
     def _too_late(self, guest: Guest) -> None:
-        del self._waiting[guest]
+        self._waits_no_more(guest)
         self._metrics.count("clients_refused", "AUTH_TIMEOUT")
         seconds = self._policy.auth_timeout_s
         guest.close(TOO_LATE, f"no key was shown within {seconds:g} s")
@@ -180,6 +195,10 @@ class Lobby:
                 guest.close(UNAUTHORIZED, "KEY_REVOKED: the key has been revoked")
         if self._keyed and self._watch is None:
             self._watch = self._clock.callLater(LOOK_S, self._look_round)
+
+
+def _too_many(most: int, whose: str) -> Refused:
+    return Refused(429, f"no more than {most} connections of one {whose}", code="QUOTA")
 
 
 def _token(payload: bytes) -> Secret:

@@ -43,6 +43,11 @@ COUNTED: dict[str, tuple[str, str, str]] = {
     "clients_turned_away": ("clients_turned_away", "", "WebSocket clients without room"),
     "clients_silent": ("clients_silent", "", "Clients dropped since they answered no ping"),
     "clients_closed_slow": ("clients_closed_slow", "", "Clients closed for reading too slowly"),
+    "connections_refused": (
+        "connections_refused",
+        "",
+        "Connections cut since their address had too many without a key",
+    ),
     "subscriptions_refused": ("subscriptions_refused", "code", "Subscriptions beyond a limit"),
     "requests_refused_at_the_door": ("http_refused", "code", "HTTP requests refused at the door"),
 }

@@ -11,6 +11,7 @@ from twisted.web.server import Request, Site
 
 from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
+from ctrader_twisted.web.callers import NoRoom, Place
 from ctrader_twisted.web.client_errands import ClientLog
 from ctrader_twisted.web.doors import STREAMS, Doors, Visitor, asks_upgrade, becomes_websocket
 from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
@@ -35,7 +36,7 @@ class Upgrade(Resource):
         refused = why_not(request)
         if refused is not None:
             raise refused
-        bound = _Bound(self._factory, request.visitor)
+        bound = _Bound(self._factory, request.visitor, request.channel.place)
         answer: bytes | int = WebSocketResource(bound).render(request)
         return answer
 
@@ -60,13 +61,15 @@ def why_not(request: Any) -> Refused | None:
 class _Bound:
     """A factory for one connection: its protocol knows who came."""
 
-    def __init__(self, factory: Any, visitor: Visitor) -> None:
+    def __init__(self, factory: Any, visitor: Visitor, place: Place) -> None:
         self._factory = factory
         self._visitor = visitor
+        self._place = place
 
     def buildProtocol(self, address: IAddress) -> Any:
         protocol = self._factory.buildProtocol(address)
         protocol.visitor = self._visitor
+        protocol.place = self._place
         return protocol
 
 
@@ -134,7 +137,8 @@ class GuardedSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """For a new connection: whose it is, its first bytes will tell."""
-        return FirstLook(self, addr)
+        place = self._doors.place(addr)
+        return NoRoom() if place is None else FirstLook(self, addr, place)
 
     def build_channel(self, address: IAddress | None) -> Any:
         """For a connection that speaks HTTP."""
@@ -150,6 +154,8 @@ class GuardedSite(Site):
     def arrived(self, request: ArrivingRequest) -> None:
         """Look at whoever asks. Raises Refused when the request goes no further."""
         request.visitor = self._doors.arrive(request)
+        if request.visitor.key is not None:
+            request.channel.place.leave()
 
     def log(self, request: object) -> None:
         """Nothing."""

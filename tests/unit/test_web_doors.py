@@ -357,6 +357,60 @@ class UpgradeTest(DoorCase):
         self.assert_refused(answer, 400, "BAD_HANDSHAKE")
 
 
+class CallersTest(DoorCase):
+    """Connections of an address that have shown no key."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = self.key()
+        proxies = Proxies(networks=(ip_network("10.0.0.0/8"),))
+        self.build(is_local=False, with_keys=True, connections_per_address=2, proxies=proxies)
+
+    def is_cut(self, peer: str = "192.0.2.1") -> bool:
+        """Is a new connection from there cut before it says a word?"""
+        return self.socket(peer).transport.aborted
+
+    def test_silent(self) -> None:
+        """One more than allowed is cut, and counted; others are not touched."""
+        sockets = [self.socket("192.0.2.1") for _ in range(2)]
+        self.assertTrue(self.is_cut())
+        self.assertFalse(self.is_cut("192.0.2.2"))
+        self.assertEqual(self.metrics.counted("connections_refused"), 1)
+        sockets[0].close()
+        self.assertFalse(self.is_cut())
+
+    def test_asking(self) -> None:
+        """Whoever has asked for something counts as long as the connection is there."""
+        for _ in range(2):
+            socket = self.socket("192.0.2.1")
+            socket.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertEqual(socket.answer().status, 200)
+        self.assertTrue(self.is_cut())
+        socket.close()
+        self.assertFalse(self.is_cut())
+
+    def test_with_a_key(self) -> None:
+        """A connection over which a right key has come does not count any more."""
+        head = (
+            f"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.text}\r\n\r\n"
+        )
+        for _ in range(5):
+            socket = self.socket("192.0.2.1")
+            socket.send(head.encode())
+            self.assertEqual(socket.answer().status, 404)
+            socket.close()
+        kept = [self.socket("192.0.2.1") for _ in range(2)]
+        for each in kept:
+            each.send(head.encode())
+        self.assertFalse(self.is_cut())
+
+    def test_exempt(self) -> None:
+        """This machine, and a proxy in front of us, may have any number."""
+        for peer in ("127.0.0.1", "10.0.0.1"):
+            for _ in range(9):
+                self.assertFalse(self.is_cut(peer))
+
+
 class RateTest(DoorCase):
     """How often one may ask."""
 

@@ -12,6 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from ctrader_twisted.web.callers import NO_PLACE
 from ctrader_twisted.web.first_look import FirstLook, read_upgrade
 from ctrader_twisted.web.problems import Refused
 
@@ -132,7 +133,7 @@ class HandingOverTest(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.place = Place()
-        self.first = FirstLook(self.place, None)
+        self.first = FirstLook(self.place, None, NO_PLACE)
         self.transport = StringTransport()
         self.transport.abortConnection = self.transport.loseConnection  # type: ignore[method-assign]
         self.first.makeConnection(self.transport)
@@ -174,7 +175,7 @@ class HandingOverTest(SynchronousTestCase):
         """A connection without a word is cut; one that ends before has no timer."""
         self.place.reactor.advance(15)
         self.assertTrue(self.transport.disconnecting)
-        other = FirstLook(self.place, None)
+        other = FirstLook(self.place, None, NO_PLACE)
         other.makeConnection(StringTransport())
         other.connectionLost(Failure(ConnectionDone()))
         self.assertEqual(self.place.built, [])

@@ -208,15 +208,20 @@ class QuotaTest(LobbyCase):
         client = self.let_in()
         self.assertEqual(client.heard("status")[0]["status"], "connected")
 
-    def test_connections_of_an_address(self) -> None:
-        """Without keys the address counts; this machine is not limited."""
-        for _ in range(2):
-            self.come(needs_key=False)
-        self.assertEqual(self.bye(self.come(needs_key=False)), 4429)
-        self.come(needs_key=False, address="192.0.2.2")
+    def test_strangers_of_an_address(self) -> None:
+        """So many may wait at once without a key; when one shows its key another may come."""
+        waiting = [self.come() for _ in range(2)]
+        self.assertEqual(self.bye(self.come()), 4429)
+        elsewhere = self.come(address="192.0.2.2")
+        waiting[0].say({"type": "connect", "token": self.token})
+        waiting.append(self.come())
+        self.turn(AUTH_S + 1)
+        for client in (*waiting[1:], elsewhere):
+            self.assertEqual(self.bye(client), 4408)
+        self.assertEqual(self.factory.lobby._strangers, {}, "nothing is left of those who went")
         for _ in range(5):
             self.come(needs_key=False, address="127.0.0.1", is_here=True)
-        self.assertEqual(self.metrics.clients, 8)
+        self.assertEqual(self.metrics.clients, 6)
 
     def test_messages_of_a_key(self) -> None:
         """All clients of one key share its messages; who says too much may go on later."""
