@@ -75,6 +75,9 @@ class ConnectionListener(Protocol):
     def retrying(self, attempt: int, delay_s: float, reason: str) -> None:
         """The next attempt begins in ``delay_s`` seconds."""
 
+    def ready_s(self) -> float:
+        """For how long an account has been open; 0 while none is, and nothing is stable."""
+
 
 class OpenApiFactory(ReconnectingClientFactory):
     """Makes one `OpenApiProtocol` after another. Of the two ways to lose one (the attempt fails,
@@ -178,7 +181,12 @@ class OpenApiFactory(ReconnectingClientFactory):
 
     def _is_stable(self) -> None:
         self._stable = None
-        self.retries = 0
+        missing_s = self._policy.stable_after_s - self._listener.ready_s()
+        if missing_s > 0:
+            # Not sooner: what is left of a spell may be too little for a clock to move.
+            self._stable = self._clock.callLater(max(1.0, missing_s), self._is_stable)
+        else:
+            self.retries = 0
 
     # -- the end of an attempt
 
@@ -230,11 +238,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         """
         first_s, now_s = self._policy.backoff_initial_s, self._now_ms() / 1000
         delay_s = self._rng.uniform(0.75, 1.0) * wait_s(
-            cause,
-            self.retries,
-            first_s=first_s,
-            longest_s=self._policy.backoff_max_s,
-            now_s=now_s,
+            cause, self.retries, first_s=first_s, longest_s=self._policy.backoff_max_s, now_s=now_s
         )
         advice_s = advised_s(cause, now_s)
         if not advice_s:

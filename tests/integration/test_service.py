@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bounded import bounded
 from tests.integration.harness import get, until
-from tests.integration.twistd import TWISTD, started
+from tests.integration.twistd import TWISTD, listening, started
 
 COMMAND = TWISTD.with_name("ctrader-stream")
 OPTIONS = ("--port", "0", "--ws-port", "0")
@@ -69,6 +69,28 @@ async def test_notify(tmp_path: Path) -> None:
             process.signal("TERM")
             await process.end(15)
             assert manager.listen()[-1] == "STOPPING=1\nSTATUS=saying goodbye"
+
+
+@bounded(60)
+async def test_notify_without_a_venue(tmp_path: Path) -> None:
+    """READY is that clients may come: they are told what is wrong, and systemd must not restart
+    whom the venue will not have. Whether prices can flow is for /readyz, and stands in STATUS.
+    """
+    with Systemd(tmp_path) as manager:
+        environment = {"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}
+        options = ("--host", "localhost", "--port", "1", "--ws-port", "0")
+        async with started(tmp_path, *options, environment=environment) as process:
+            await until(lambda: "READY=1" in manager.listen(), "ready", 20)
+            port = await listening(process)
+            status, answer = await get(port, "/readyz")
+            assert (status, answer["ready"]) == (503, False)
+            lost = "STATUS=simulator: reconnecting ("
+            await until(lambda: any(one.startswith(lost) for one in manager.listen()), "why", 20)
+            fed = manager.listen().count("WATCHDOG=1")
+            await until(lambda: manager.listen().count("WATCHDOG=1") > fed + 1, "fed")
+            assert manager.listen().count("READY=1") == 1
+            process.signal("TERM")
+            await process.end(15)
 
 
 STICK = """

@@ -54,6 +54,20 @@ class RoutingTest(SessionCase):
         self.assertEqual(self.news.names(), ["refused", "retrying"])
         self.assertEqual(self.others.names(), ["ready"])
         self.assertEqual(self.link.names()[-1], "settled")
+        self.clock.advance(0.5)
+        self.assertEqual(self.application.ready_s(), 0.5)
+        self.over()
+        self.assertEqual(self.application.ready_s(), 0)
+
+    def test_all_accounts_refused(self) -> None:
+        """The connection is content, since it is of use to the next attempt; but nobody is in."""
+        self.connect()
+        self.authenticate()
+        for _ in self.accounts:
+            self.wire.refuse(ACCOUNT_AUTH, "RET_ACCOUNT_DISABLED")
+        self.assertEqual(self.link.names()[-1], "settled")
+        self.clock.advance(0.5)
+        self.assertEqual(self.application.ready_s(), 0)
         self.over()
 
     def test_spots(self) -> None:

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.pb import common_pb2
 from ctrader_twisted.upstream.connection import Connection
 from tests.unit.fakes import Connector, Network, Recorder, TlsWire
 from tests.unit.joined_daemon import POLICY as USUAL
@@ -40,7 +41,8 @@ class ConnectionCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.network = Network(self.clock)
-        self.told = Recorder()
+        self.ready_at: float | None = None
+        self.told = Recorder(ready_s=self.ready_s)
         self.metrics = Metrics()
         self.dice = Dice()
         self.in_thread: Callable[..., Deferred[str]] = lambda *_: succeed("it has expired")
@@ -66,9 +68,20 @@ class ConnectionCase(SynchronousTestCase):
         self.connection.startService()
         return self.network.connector
 
-    def settle(self, wire: TlsWire) -> None:
-        """Authentication is through."""
+    def ready_s(self) -> float:
+        """For how long an account is open."""
+        return 0.0 if self.ready_at is None else self.clock.seconds() - self.ready_at
+
+    def settle(self, wire: TlsWire, *, is_open: bool = True) -> None:
+        """Authentication is through, and perhaps an account is open."""
+        self.ready_at = self.clock.seconds() if is_open else None
         wire.protocol.settled()
+
+    def beat(self, wire: TlsWire, seconds: int) -> None:
+        """The venue is there, and says nothing else."""
+        for _ in range(seconds):
+            wire.say(common_pb2.ProtoHeartbeatEvent())
+            self.clock.advance(1)
 
     def retry(self) -> float:
         """The announced delay; checks that it is the one that is used, and lets it pass."""
@@ -125,6 +138,24 @@ class BackOffTest(ConnectionCase):
             wire = connector.open()
             self.settle(wire)
             self.clock.pump([1] * int(seconds) + [seconds - int(seconds)])
+            wire.lose()
+            delays.append(self.retry())
+        self.assertEqual(delays, [1, 2, 4, 1])
+        self.over()
+
+    def test_no_reset_while_no_account_is_open(self) -> None:
+        """A venue that lets us in, but none of our accounts, meets ever longer delays, too; the
+        spell begins when an account is open at last.
+        """
+        connector = self.start()
+        delays = []
+        for opens_after_s, more_s in ((200, 0), (200, 0), (100, 59), (100, 60)):
+            wire = connector.open()
+            self.settle(wire, is_open=False)
+            self.beat(wire, opens_after_s)
+            if more_s:
+                self.ready_at = self.clock.seconds()
+                self.beat(wire, more_s)
             wire.lose()
             delays.append(self.retry())
         self.assertEqual(delays, [1, 2, 4, 1])
