@@ -168,6 +168,7 @@ def run_check_config(arguments: argparse.Namespace) -> int:
     from ctrader_twisted.entrance import make_doors
     from ctrader_twisted.metrics import Metrics
     from ctrader_twisted.settings import explain, load
+    from ctrader_twisted.settings.shown import located
     from ctrader_twisted.upstream.tls import read_authorities
 
     places = sources(os.environ, Path(), arguments.config, arguments.env_file)
@@ -177,11 +178,14 @@ def run_check_config(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{title}\t{value}\t{where}\n")
     for note in settings.notes:
         sys.stderr.write(f"note: {note}\n")
-    if settings.venue.ca_file is not None:
-        read_authorities(settings.venue.ca_file)
-    if not settings.web.listen.startswith("systemd:"):
-        # Only systemd can tell where its socket listens.
-        make_doors(settings.web, clock=Clock(), metrics=Metrics())
+    try:
+        if settings.venue.ca_file is not None:
+            read_authorities(settings.venue.ca_file)
+        if not settings.web.listen.startswith("systemd:"):
+            # Only systemd can tell where its socket listens.
+            make_doors(settings.web, clock=Clock(), metrics=Metrics())
+    except ConfigurationError as error:
+        raise ConfigurationError(located(str(error), lines)) from None
     return 0
 
 

@@ -28,7 +28,15 @@ from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.insight import make_herald, make_rest
 from ctrader_twisted.logs import conceal
 from ctrader_twisted.metrics import Metrics
-from ctrader_twisted.settings import Settings, VenueSettings, WebSettings, describe, load
+from ctrader_twisted.settings import (
+    Settings,
+    VenueSettings,
+    WebSettings,
+    describe,
+    explain,
+    load,
+)
+from ctrader_twisted.settings.shown import located
 from ctrader_twisted.upkeep import listen_for_hangup, make_room
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
@@ -61,13 +69,14 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read every source; one that is wrong ends the process with one sentence."""
         given = {key.option: self[key.option] for key in describe() if not key.secret}
+        self.sources: dict[str, Any] = {
+            "options": given,
+            "environ": os.environ,
+            "tap_conf": _file(self["config"], "tap.conf"),
+            "dotenv": _file(self["env-file"], ".env"),
+        }
         try:
-            self.settings = load(
-                options=given,
-                environ=os.environ,
-                tap_conf=_file(self["config"], "tap.conf"),
-                dotenv=_file(self["env-file"], ".env"),
-            )
+            self.settings = load(**self.sources)
         except ConfigurationError as error:
             raise SystemExit(f"ctrader-stream: {error}") from None
 
@@ -94,7 +103,8 @@ def makeService(options: Options) -> Daemon:
         daemon = compose(settings, reactor=reactor, in_thread=partial(in_own_thread, reactor))
         daemon.take_ports()
     except ConfigurationError as error:
-        raise SystemExit(f"ctrader-stream: {error}") from None
+        sentence = located(str(error), explain(**options.sources))
+        raise SystemExit(f"ctrader-stream: {sentence}") from None
     return daemon
 
 

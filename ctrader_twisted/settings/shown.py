@@ -6,6 +6,7 @@ A client id and its secret stand beside each other where they are copied from, a
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from ctrader_twisted.settings.keys import Key
 from ctrader_twisted.settings.kinds import IDENTIFIER
@@ -37,3 +38,27 @@ def bad_value(key: Key, text: str) -> str:
 def in_part(text: str) -> str:
     """The beginning of a value, enough to know it again by."""
     return f"{text[: min(4, len(text) // 2)]}..."
+
+
+# Settings whose values turn out to be wrong only when they are used, and how sentences call them.
+_CALLED = {
+    "listen": r"\blisten\b|certificate|private key",
+    "keys_file": r"key file|\bkeys_file\b",
+    "ca_file": "CA file",
+    "require_key": "require_key",
+    "trusted_proxies": "trusted_proxies",
+}
+
+
+def located(sentence: str, explained: Iterable[tuple[str, str, str]]) -> str:
+    """A complaint about settings in use, and where those that it is about were given.
+
+    ``explained``: title, value and source of every setting, as `explain` gives them.
+    """
+    found = [
+        where
+        for title, _, where in explained
+        if where != "default" and re.search(_CALLED.get(title.split()[-1], "$^"), sentence)
+    ]
+    places = list(dict.fromkeys(where for where in found if where not in sentence))
+    return f"{sentence} (Given by {' and '.join(places)}.)" if places else sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -163,6 +164,16 @@ async def test_a_socket_file_that_cannot_be_had(tmp_path: Path) -> None:
 
 
 @bounded(40)
+async def test_where_a_refused_setting_stands(tmp_path: Path) -> None:
+    """What turns out to be wrong only when it is used is told with its source, too."""
+    environment = {"CTRADER_STREAM_WEB_LISTEN": "tcp:0"}
+    async with started(tmp_path, environment=environment) as process:
+        await process.end(20)
+    assert process.status == 1
+    assert process.err.endswith("(Given by CTRADER_STREAM_WEB_LISTEN in the environment.)\n")
+
+
+@bounded(40)
 async def test_help(tmp_path: Path) -> None:
     """--help names every option in words, and offers none for a secret."""
     async with started(tmp_path, "--help") as process:
@@ -178,7 +189,9 @@ async def test_help(tmp_path: Path) -> None:
 # -- what cannot be used
 
 
-ONE_KEY = '{"keys": [{"name": "a", "scopes": ["read"], "sha256": "0", "made_at": ""}]}'
+ONE_KEY = json.dumps(
+    {"keys": [{"name": "a", "scopes": ["read"], "sha256": "0" * 64, "made_at": ""}]}
+)
 CANNOT = {
     "bad number": (["--ws-port", "many"], {}, {}, "--ws-port on the command line is 'many'"),
     "missing file": (["--config", "no.conf"], {}, {}, "no.conf cannot be read"),

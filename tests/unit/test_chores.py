@@ -128,6 +128,21 @@ class CheckConfigTest(ChoreCase):
             self.assertEqual(status, 1)
             self.assertIn(words, err)
             self.assertEqual(err.count("ctrader-stream: "), 1)
+            self.assertEqual(err.count(" in tap.conf"), 1, err)
+
+    def test_where_the_mistake_stands(self) -> None:
+        """Each setting that a sentence is about is told with its source, and no other."""
+        os.environ["CTRADER_STREAM_WEB_LISTEN"] = "tcp:8080"
+        self.addCleanup(os.environ.pop, "CTRADER_STREAM_WEB_LISTEN")
+        Path("tap.conf").write_text("[web]\nkeys_file = none.json\nclients = 7\n")
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 1)
+        self.assertTrue(
+            err.endswith("runs the daemon. (Given by [web] keys_file in tap.conf.)\n"), err
+        )
+        Path("tap.conf").unlink()
+        _, _, err = self.run_command("check-config")
+        self.assertIn("(Given by CTRADER_STREAM_WEB_LISTEN in the environment.)", err)
 
 
 class StatusTest(ChoreCase):
