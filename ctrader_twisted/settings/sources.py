@@ -75,6 +75,13 @@ def read_tap_conf(path: Path) -> Layer:
     """The keys of an INI file; what the file cannot say is refused with its line or its name."""
     # Without leading blanks no line continues the one above: each is what it looks like.
     lines = [line.strip() for line in re.split(r"\r\n|\n|\r", read_text(path))]
+    for number, line in enumerate(lines, 1):
+        # The parser would pass over what stands behind the bracket.
+        if line.startswith("[") and not re.fullmatch(r"\[[^\[\]]+\]\s*(#.*)?", line):
+            raise ConfigurationError(
+                f"{path} has a line {number} that begins as a section and is none: "
+                "let [web] or the like stand alone, and keys below it."
+            )
     parser = _Conf(inline_comment_prefixes=("#",), default_section="")
     try:
         parser.read_string("\n".join(lines))

@@ -695,6 +695,20 @@ class TapConfTests(SettingsTestCase):
         self.assert_says(self.refusal(conf="[web]\n= 3\n"), "line 2")
         self.assertNotIn("Planted", self.refusal(conf="[web]\nPlanted\n"))
 
+    def test_sections_stand_alone(self) -> None:
+        """What stands in the line of a section is not passed over, but refused, by its number."""
+        for line in (
+            "[web] ws_port = 1",
+            "[web]ws_port=1",
+            "[web",
+            "[]",
+            "[[web]]",
+            "[web]\u2028a=1",
+        ):
+            sentence = self.refusal(conf=f"# one\n{line}\n")
+            self.assert_says(sentence, "tap.conf has a line 2", "stand alone")
+        self.load(conf="[web]  # our door\nws_port = 1\n")
+
     def test_empty_value(self) -> None:
         """Empty is an error where there is a default, and nothing where there is none."""
         self.assert_says(
