@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorPluggableResolver
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -37,7 +38,7 @@ from ctrader_twisted.settings import (
     load,
 )
 from ctrader_twisted.settings.shown import located
-from ctrader_twisted.upkeep import listen_for_hangup, make_room
+from ctrader_twisted.upkeep import Names, listen_for_hangup, make_room
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
 from ctrader_twisted.upstream.tls import Authorities, Trusted
@@ -92,6 +93,8 @@ def makeService(options: Options) -> Daemon:
     from twisted.internet import reactor
 
     steady_time(reactor)
+    in_thread = partial(in_own_thread, reactor)
+    cast(IReactorPluggableResolver, reactor).installResolver(Names(in_thread))
     reactor.callWhenRunning(calm_garbage_collector)
     settings = options.settings
     conceal(*settings.venue.unspeakable())
@@ -100,7 +103,7 @@ def makeService(options: Options) -> Daemon:
     for note in (*settings.notes, venue_note(settings.venue)):
         log.info("{note}", note=note)
     try:
-        daemon = compose(settings, reactor=reactor, in_thread=partial(in_own_thread, reactor))
+        daemon = compose(settings, reactor=reactor, in_thread=in_thread)
         daemon.take_ports()
     except ConfigurationError as error:
         sentence = located(str(error), explain(**options.sources))

@@ -1,15 +1,22 @@
-"""What a process on a Unix machine sees to: room for its sockets, and log files that move."""
+"""What a process on a Unix machine sees to: room for its sockets, log files that move, names."""
 
 from __future__ import annotations
 
 import resource
 import signal
+import socket
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.error import DNSLookupError
+from twisted.internet.interfaces import IResolverSimple
 from twisted.logger import Logger, globalLogPublisher, textFileLogObserver
+from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
+from zope.interface import implementer
 
 log = Logger()
 
@@ -88,3 +95,27 @@ def log_files(publisher: object = globalLogPublisher) -> list[LogFile] | None:
 
 def _file_of(observer: object) -> object:
     return getattr(observer, "_outFile", None)
+
+
+@implementer(IResolverSimple)
+class Names:
+    """Looks up the addresses of hosts, in threads that nobody waits for.
+
+    The reactor's own look-ups take a thread of its pool, and the end of the process waits for
+    those: with a name server that does not answer, for half a minute and more.
+    """
+
+    def __init__(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+        """``in_thread`` runs a blocking call elsewhere."""
+        self._in_thread = in_thread
+
+    def getHostByName(self, name: str, timeout: object = ()) -> Deferred[str]:
+        """The IPv4 address; fails with DNSLookupError. Whoever connects has a bound of his own."""
+
+        def unknown(failure: Failure) -> str:
+            # UnicodeError: what can be no name of a host, like one with two dots in a row.
+            failure.trap(OSError, UnicodeError)
+            raise DNSLookupError(f"{name}: {failure.getErrorMessage()}")
+
+        found: Deferred[str] = self._in_thread(socket.gethostbyname, name)
+        return found.addErrback(unknown)

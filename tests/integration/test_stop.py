@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -152,3 +153,34 @@ async def test_a_client_that_does_not_read(tmp_path: Path) -> None:
         deaf.transport.pauseProducing()
         await ends(process, client)
         deaf.transport.abortConnection()
+
+
+SLOW_NAMES = """
+import socket, time
+
+def gethostbyname(name):
+    time.sleep(30)
+    raise socket.gaierror(-3, "no answer")
+
+socket.gethostbyname = gethostbyname
+socket.getaddrinfo = lambda name, *more, **most: gethostbyname(name)
+"""
+
+
+@bounded(40)
+async def test_while_a_name_is_looked_up(tmp_path: Path) -> None:
+    """A name server that says nothing does not keep the process alive."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW_NAMES)
+    environment = {
+        "PYTHONPATH": os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", ""))),
+        "CTRADER_ENV": "demo",
+        "CTRADER_OPENAPI_HOST": "venue.example",
+        "CTRADER_CLIENT_ID": "our-program",
+        "CTRADER_CLIENT_SECRET": "its-secret",
+        "CTRADER_ACCESS_TOKEN": "its-token",
+        "CTRADER_ACCOUNT_ID": "7",
+    }
+    async with started(tmp_path, *OPTIONS, environment=environment) as process:
+        client = await connect_to(await listening(process))
+        await client.ask("connect", "status")
+        await ends(process, client)
