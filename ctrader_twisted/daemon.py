@@ -237,6 +237,8 @@ def _cannot_listen(listen: str, failure: BaseException | None) -> str:
     elif number == errno.EACCES:
         advice = "choose a port above 1023, or a folder in which the daemon may write."
     reason = getattr(error, "strerror", None) or str(error)
+    if reason == "Cannot acquire lock":
+        reason, advice = "another process listens there", "choose another file."
     return f"cannot listen on {listen!r} ({reason}): {advice}"
 
 

@@ -174,6 +174,8 @@ def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
     certificate_file = arguments.get("certKey", key_file)
     key = _load(key_file, "private key", lambda pem: load_pem_private_key(pem, None))
     certificate = _load(certificate_file, "certificate", x509.load_pem_x509_certificate)
+    if "extraCertChain" in arguments:
+        _load(arguments["extraCertChain"], "chain", x509.load_pem_x509_certificates)
     ends = certificate.not_valid_after_utc
     if now > ends:
         raise ConfigurationError(
@@ -213,7 +215,8 @@ def _try_context(arguments: Mapping[str, str], key_file: str, certificate_file: 
         ).getContext()
     except SSL.Error as error:
         # What OpenSSL says is a list of (library, function, reason).
-        reason = ", ".join(part[-1] for part in error.args[0]) or "for no reason that it tells"
+        reasons = [part[-1] for part in error.args[0] if part[-1]]
+        reason = ", ".join(reasons) or "for no reason that it tells"
         files = ", ".join(filter(None, (certificate_file, key_file, dh_file)))
         raise ConfigurationError(
             f"TLS cannot be set up with {files} ({reason}): make stronger or other ones."

@@ -234,7 +234,9 @@ class CertificateTest(EntranceCase):
         """Parameters that are none, and methods that there are not."""
         self.certificate(timedelta(days=-1), timedelta(days=90))
         for more, words in (
-            (f"dhParameters={self.folder}/none.pem", "none.pem"),
+            (f"dhParameters={self.folder}/none.pem", "none.pem (no such file)"),
+            (f"extraCertChain={self.folder}/none.pem", "none.pem cannot be used (No such file"),
+            (f"extraCertChain={self.folder}/key.pem", "there is no usable chain in it"),
             (f"dhParameters={self.folder}/key.pem", "TLS cannot be set up"),
             ("sslmethod=FOO_METHOD", "there is no sslmethod FOO_METHOD"),
         ):

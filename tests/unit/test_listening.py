@@ -54,6 +54,7 @@ class SentenceTest(SynchronousTestCase):
         for listen, why, words in (
             ("tcp:80", error(errno.EADDRINUSE), "is another ctrader-stream running?"),
             ("unix:/run/a.sock", error(errno.EADDRINUSE), "remove it"),
+            ("unix:/run/a.sock", "Cannot acquire lock", "(another process listens there)"),
             ("tcp:80", error(errno.EACCES), "choose a port above 1023"),
             ("unix:/a.sock", error(errno.EACCES), "a folder in which the daemon may write"),
             ("tcp:80:interface=192.0.2.1", error(errno.EADDRNOTAVAIL), "correct `listen`"),
