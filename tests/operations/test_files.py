@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +54,37 @@ def test_systemd_finds_the_service_well_fenced(tmp_path: Path) -> None:
         UNITS / "ctrader-stream.service",
     )
     assert "Overall exposure level" in said
+
+
+def test_systemd_hands_over_its_socket(tmp_path: Path) -> None:
+    """The program that stands for systemd's socket unit: a client that came first is served."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{sock.getsockname()[1]}"
+    (tmp_path / "tap.conf").write_text("[web]\nlisten = systemd:domain=INET:name=http\n")
+    twistd = [Path(sys.executable).with_name("twistd"), "-n", "--pidfile=", "ctrader-stream"]
+    command = ["systemd-socket-activate", f"--listen={where}", "--fdname=http", *twistd]
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("CTRADER_")}
+    with (tmp_path / "log").open("wb") as log:
+        daemon = subprocess.Popen(command, cwd=tmp_path, env=ours, stdout=log, stderr=log)
+    try:
+        body = fetched(f"http://{where}/healthz", lambda: daemon.poll() is None)
+        assert body == b'{"status":"ok"}', (tmp_path / "log").read_text()
+    finally:
+        daemon.terminate()
+        daemon.wait(20)
+
+
+def fetched(url: str, is_alive: Callable[[], bool]) -> bytes:
+    """What is there, once somebody listens; at most until nobody is left who could."""
+    while is_alive():
+        try:
+            with urllib.request.urlopen(url, timeout=30) as answer:
+                return bytes(answer.read())
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+    return b"nobody is left"
 
 
 def test_prometheus_understands_the_rules() -> None:
