@@ -259,6 +259,17 @@ class Fate:
         world.mischief.symbol_changed(("EURUSD",))
         world.run_for(100)
 
+    def change(self) -> None:
+        """Nothing is wrong, but symbols come, go and get other names, and so do wants."""
+        for _ in range(5):
+            for act in self.draw.sample(
+                [self.rename, self.disable, self.subscribe, self.unsubscribe], 3
+            ):
+                self.told.append(f"{self.world.clock.seconds():.2f} {act.__name__}")
+                act()
+            self.world.run_for(self.draw.choice([0.1, 3, 70]))
+        self.settle()
+
     def wanted(self, account: Account) -> list[str]:
         """What somebody wants of it."""
         people = self.people[account.account_id]
@@ -284,6 +295,8 @@ class RandomFaultsTest(SynchronousTestCase):
             fate.run(STEPS)
             fate.settle()
             try:
+                self.look(fate)
+                fate.change()
                 self.look(fate)
                 fate.part()
                 gc.collect()
