@@ -203,7 +203,7 @@ class Chances:
             (1, self.break_down),
             (4, self.time),
             (2, self.close),
-            (1, self.news),
+            (4, self.news),
             (1, self.outage),
             (1, self.key),
         ]
@@ -295,7 +295,7 @@ class Chances:
     def news(self) -> None:
         """Everybody hears something at once, those beyond their bound for the last time."""
         for word in ("stale", "tick_resumed"):
-            self.crowd.audience.feed_health(FeedNews("demo", word, "x" * 300))
+            self.crowd.audience.feed_health(FeedNews("demo", word, "x" * 900))
 
     def outage(self) -> None:
         """The venue is lost."""

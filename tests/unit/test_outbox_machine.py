@@ -240,7 +240,7 @@ class OutboxMachine(RuleBasedStateMachine):
 class OutboxMachineTest(SynchronousTestCase):
     """Many orders of events."""
 
-    def run_machine(self, examples: int = 120, **how: Any) -> None:
+    def run_machine(self, examples: int = 60, **how: Any) -> None:
         """One kind of transport or window."""
         run_state_machine_as_test(
             partial(OutboxMachine, **how),
