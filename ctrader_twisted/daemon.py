@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList, FirstError, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
@@ -192,11 +192,7 @@ class Daemon(MultiService):
         return DeferredList(self.audience.stop(), consumeErrors=True)
 
     def _log_out(self) -> Deferred[Any]:
-        def unwrapped(failure: Failure) -> Failure:
-            failure.trap(FirstError)
-            return cast(FirstError, failure.value).subFailure
-
-        return self._application.log_out().addErrback(unwrapped)
+        return Deferred.fromCoroutine(self._application.log_out())
 
     async def _step(self, name: str, ends: float, act: Callable[[], Any]) -> None:
         # Half of what is left, so that no step can eat the time of those after it.

@@ -164,7 +164,7 @@ class Account:
         return Watch(
             policy=policy,
             clock=self._clock,
-            tell=self._listener.feed_health,
+            tell=partial(self._tell, self._listener.feed_health),
             tell_symbols=self._symbol_health,
             **feed,
         )
@@ -172,7 +172,7 @@ class Account:
     def _symbol_health(self, news: SymbolNews) -> None:
         concerned = {c: None for name in news.symbols for c in self._demand.consumers(name.upper())}
         if concerned:
-            self._listener.symbol_health(list(concerned), news)
+            self._tell(self._listener.symbol_health, list(concerned), news)
 
     def _deliver(self, ticks: Iterable[Tick]) -> None:
         groups_of, deliver = self._demand.groups, self._listener.deliver
@@ -186,10 +186,13 @@ class Account:
                     self.log.failure("a tick could not be delivered", symbol=tick.symbol.name)
 
     def _announce(self, state: AccountState) -> None:
+        self._tell(self._listener.announce, state)
+
+    def _tell(self, tell: Callable[..., None], *news: Any) -> None:
         try:
-            self._listener.announce(state)
+            tell(*news)
         except Exception:
-            self.log.failure("a status could not be announced", phase=state.phase.value)
+            self.log.failure("news of account {account_id} were lost", account_id=self.account_id)
 
     def _wanted(self) -> set[str]:
         return self._demand.wanted(self._clock.seconds())
@@ -200,7 +203,7 @@ class Account:
             self._demand.unwant(consumer, [key], self._clock.seconds())
         if consumers:
             self._pursue_soon()
-            self._listener.withdrawn(consumers, wanted)
+            self._tell(self._listener.withdrawn, consumers, wanted)
 
     def _pursue_soon(self) -> None:
         """Once per reactor turn, so that many requests of clients become one of ours."""

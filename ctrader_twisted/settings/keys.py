@@ -118,7 +118,7 @@ KEYS: tuple[Key, ...] = (
     _key("venue", "request_timeout_s", number(600), "10",
          "Seconds that the venue has for an answer."),
     _key("venue", "keepalive_s", whole(1, 3600), "10",
-         "Idle seconds before TCP itself probes whether the other side is still there."),
+         "Idle seconds until TCP probes the other side; unanswered for 15 more, it is gone."),
     _key("venue", "requests_per_s", number(50), "40",
          "Requests per second; the venue blocks above 50 per connection."),
     _key("venue", "history_per_s", number(5), "4",

@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count, groupby
 from operator import attrgetter
+from typing import cast
 
 from google.protobuf.message import Message
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from ctrader_twisted.errors import (
     ConnectionEnded,
@@ -169,12 +171,16 @@ class Application:
         """How many requests wait, for the budget or for an answer."""
         return 0 if self._requests is None else self._requests.pending()
 
-    def log_out(self) -> Deferred[list[None]]:
-        """Say goodbye for every account; the caller bounds the wait."""
+    async def log_out(self) -> None:
+        """Say goodbye for every account; the caller bounds the wait. What becomes of one of them
+        does not cut off the others; the first failure is raised when all are done.
+        """
         if self._requests is None:
-            return succeed([])
+            return
         leaving = [Deferred.fromCoroutine(s.log_out()) for s in self._sessions.values()]
-        return gatherResults(leaving, consumeErrors=True)
+        for is_fine, failure in await DeferredList(leaving, consumeErrors=True):
+            if not is_fine:
+                cast(Failure, failure).raiseException()
 
     def _disconnected(self, reason: str) -> None:
         self._drop(ConnectionEnded(f"the venue disconnected us: {reason}", sent=False))

@@ -39,6 +39,7 @@ from ctrader_twisted.wire.codec import (
 )
 
 SILENT_LOOKS = 4
+KEEPALIVE_PROBES, KEEPALIVE_INTERVAL_S = 3, 5
 
 # Where prices go: all that one read brought, in order.
 Spots = Callable[[Iterator[SpotUpdate]], None]
@@ -243,8 +244,12 @@ class OpenApiProtocol(Int32StringReceiver):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self._keepalive_s)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
+            # While bytes are unacknowledged TCP probes nothing, and after a network drop there is
+            # always a heartbeat of ours: without this only the silence alarm would find it.
+            patience_s = self._keepalive_s + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_s * 1000)
         except (OSError, AttributeError):
             # Not every platform has every option; the silence alarm works on all of them.
             self.log.info("TCP keepalive could not be set")

@@ -132,10 +132,13 @@ def trader(message: model_pb2.ProtoOATrader) -> Trader:
     return Trader(
         message.traderLogin,
         text(message.brokerName),
-        Decimal(message.balance).scaleb(-digits),
+        # No money has so many; but a number that nobody can mean must not cost the connection.
+        Decimal(message.balance).scaleb(-min(digits, _MOST_MONEY_DIGITS)),
         _ACCESS.get(message.accessRights, "unknown"),
     )
 
+
+_MOST_MONEY_DIGITS = 28
 
 _ACCESS = {
     model_pb2.FULL_ACCESS: "full",

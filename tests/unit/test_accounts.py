@@ -226,6 +226,24 @@ class NamesTest(AccountCase):
         self.assertIsNone(accounts.get(1))
 
 
+class OutsidersTest(AccountCase):
+    """Who listens may be at fault; the connection does not pay for it."""
+
+    def test_news_that_nobody_takes(self) -> None:
+        """Whatever a listener raises is logged, and the account opens nevertheless."""
+
+        def fail(*_: Any) -> None:
+            raise ValueError("a fault of the doors")
+
+        self.told.reactions |= {"announce": fail, "withdrawn": fail}
+        self.want("NOSUCH", "eurusd")
+        self.connect()
+        self.serve()
+        self.assertEqual(self.account.confirmed(), 1)
+        self.assertFalse(self.wire.aborted)
+        self.assertGreater(len(self.flushLoggedErrors(ValueError)), 2)
+
+
 class DemandTest(AccountCase):
     """Wants become requests, and end as such."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
@@ -215,6 +216,16 @@ class BadFramesTest(ProtocolCase):
 
 class LifeTest(ProtocolCase):
     """Opening, beating, silence, ending."""
+
+    def test_a_network_that_drops_everything(self) -> None:
+        """The kernel gives up on what nobody acknowledges as soon as on a connection that idles."""
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        transport = TlsWire(self.clock, self.make(keepalive_s=10), lambda _: None)
+        transport.socket = sock
+        transport.protocol.connectionMade()
+        limit_ms = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        self.assertEqual(limit_ms, 25_000)
 
     def test_heartbeats(self) -> None:
         """A heartbeat leaves every 10 s, without a message id, whatever else leaves."""

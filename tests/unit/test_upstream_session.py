@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.errors import ConnectionEnded, NotConnected, RequestTimeout
+from ctrader_twisted.errors import ConnectionEnded, NotConnected, RequestTimeout, VenueRefusal
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
@@ -65,6 +66,10 @@ class SessionCase(SynchronousTestCase):
             clock=self.clock,
             listener=self.told[number],
         )
+
+    def leave(self) -> Deferred[None]:
+        """The daemon ends."""
+        return Deferred.fromCoroutine(self.application.log_out())
 
     def connect(self) -> Wire:
         """A fresh connection."""
@@ -333,7 +338,7 @@ class LeavingTest(SessionCase):
     def test_log_out(self) -> None:
         """An open account logs out; the venue's confirmation does not bring it back."""
         self.ready()
-        leaving = self.application.log_out()
+        leaving = self.leave()
         self.wire.answer(
             api_pb2.ProtoOAAccountLogoutReq,
             api_pb2.ProtoOAAccountLogoutRes(ctidTraderAccountId=ACCOUNT),
@@ -346,18 +351,37 @@ class LeavingTest(SessionCase):
 
     def test_nothing_to_leave(self) -> None:
         """Without a connection, or without an open account, there is nothing to say."""
-        self.successResultOf(self.application.log_out())
+        self.successResultOf(self.leave())
         self.connect()
         self.authenticate()
         self.wire.refuse(ACCOUNT_AUTH, "RET_ACCOUNT_DISABLED")
-        self.successResultOf(self.application.log_out())
+        self.successResultOf(self.leave())
         self.assertEqual(self.wire.read(), [])
         self.over()
 
     def test_connection_ends_instead(self) -> None:
         """A venue that hangs up instead of answering ends the wait."""
         self.ready()
-        leaving = self.application.log_out()
+        leaving = self.leave()
         self.wire.lose(ConnectionEnded("cut", sent=True))
-        self.failureResultOf(leaving)
+        self.failureResultOf(leaving, ConnectionEnded)
+        self.over()
+
+
+class LeavingTogetherTest(SessionCase):
+    """Two accounts on one connection say goodbye."""
+
+    accounts = (ACCOUNT, ACCOUNT + 1)
+
+    def test_one_is_refused(self) -> None:
+        """What the venue says to one account does not cut off the goodbye of the other."""
+        self.ready()
+        leaving = self.leave()
+        self.wire.refuse(api_pb2.ProtoOAAccountLogoutReq, "RET_ACCOUNT_DISABLED")
+        self.assertNoResult(leaving)
+        self.wire.answer(
+            api_pb2.ProtoOAAccountLogoutReq,
+            api_pb2.ProtoOAAccountLogoutRes(ctidTraderAccountId=ACCOUNT + 1),
+        )
+        self.failureResultOf(leaving, VenueRefusal)
         self.over()

@@ -1,6 +1,8 @@
-"""A spot is read in one pass, and says the same as when it is read in two."""
+"""What the venue's messages become: a spot, read in one pass as in two, and an account's money."""
 
 from __future__ import annotations
+
+from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ProtocolError
 from ctrader_twisted.market.model import SpotUpdate
-from ctrader_twisted.pb import api_pb2, common_pb2
-from ctrader_twisted.upstream.translate import spot_updates
+from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+from ctrader_twisted.upstream.translate import spot_updates, trader
 from ctrader_twisted.wire.codec import SPOT_FRAME, decode, encode
 
 NUMBERS = st.integers(0, 2**63 - 1)
@@ -74,3 +76,22 @@ class SpotUpdateTest(SynchronousTestCase):
         """A frame that only begins like a spot."""
         with self.assertRaises(ProtocolError):
             list(spot_updates([SPOT_FRAME + b"\x12\x7f\x01"], 5))
+
+
+class TraderTest(SynchronousTestCase):
+    """An account's money."""
+
+    def money(self, **more: int) -> Decimal:
+        """What a balance of 1234567 is."""
+        return trader(
+            model_pb2.ProtoOATrader(
+                ctidTraderAccountId=1, balance=1_234_567, depositAssetId=1, **more
+            )
+        ).balance
+
+    def test_digits(self) -> None:
+        """Two, unless the venue says otherwise; a number that nobody can mean raises nothing."""
+        self.assertEqual(self.money(), Decimal("12345.67"))
+        self.assertEqual(self.money(moneyDigits=0), Decimal(1_234_567))
+        self.assertEqual(self.money(moneyDigits=8), Decimal("0.01234567"))
+        self.assertLess(self.money(moneyDigits=2**32 - 1), 1)
