@@ -32,7 +32,8 @@ from ctrader_twisted.pb import api_pb2, common_pb2
 from ctrader_twisted.upstream.translate import spot_updates
 from ctrader_twisted.wire.codec import (
     HEARTBEAT,
-    SPOT_FRAME,
+    SPOT_HEAD_SIZE,
+    SPOT_HEADS,
     Envelope,
     decode,
     encode,
@@ -163,8 +164,8 @@ class OpenApiProtocol(Int32StringReceiver):
 
     def stringReceived(self, string: bytes) -> None:
         """One frame."""
-        if string.startswith(SPOT_FRAME):
-            self._waiting.append(string)
+        if string[:SPOT_HEAD_SIZE] == SPOT_HEADS.get(len(string)):
+            self._waiting.append(string[SPOT_HEAD_SIZE:])
             return
         if self._waiting:
             self._pass_on()
@@ -175,8 +176,9 @@ class OpenApiProtocol(Int32StringReceiver):
         try:
             envelope = decode(string)
             if isinstance(envelope.message, api_pb2.ProtoOASpotEvent):
-                # Its fields came in an order that nobody uses today, but may.
-                self._spots(spot_updates((string,), self._received_ms))
+                # Long, or with an id, or in an order that nobody uses today, but may.
+                payload = envelope.message.SerializeToString()
+                self._spots(spot_updates((payload,), self._received_ms))
                 return
         except ProtocolError as error:
             self._undecodable(error)
@@ -199,13 +201,13 @@ class OpenApiProtocol(Int32StringReceiver):
         )
 
     def _pass_on(self) -> None:
-        frames, self._waiting = self._waiting, []
+        payloads, self._waiting = self._waiting, []
         self._heard = True
-        self._metrics.frames_in += len(frames)
+        self._metrics.frames_in += len(payloads)
         if self._cause is not None:
             return
         try:
-            self._spots(spot_updates(frames, self._received_ms))
+            self._spots(spot_updates(payloads, self._received_ms))
         except ProtocolError as error:
             self._undecodable(error)
 

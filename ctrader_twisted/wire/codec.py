@@ -20,8 +20,10 @@ from ctrader_twisted.pb import api_pb2, common_pb2
 
 HEARTBEAT = int(common_pb2.HEARTBEAT_EVENT)
 
-# How nearly every frame with a spot event begins: field 1 (the payload type) is 2131.
-SPOT_FRAME = b"\x08\xd3\x10"
+# How a frame begins that is nothing but a ProtoOASpotEvent, by its size in bytes: field 1 (the
+# payload type) is 2131, and field 2 (the payload) takes all the rest. Nearly every frame is such.
+SPOT_HEAD_SIZE = 5
+SPOT_HEADS = {SPOT_HEAD_SIZE + size: b"\x08\xd3\x10\x12" + bytes((size,)) for size in range(1, 128)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import remedy_for, wait_s
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.web import client_requests
-from ctrader_twisted.wire.codec import SPOT_FRAME, decode, encode
+from ctrader_twisted.wire.codec import decode, encode
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 
@@ -26,9 +26,8 @@ def codec(octets: bytes) -> None:
         envelope = decode(octets)
     except ProtocolError:
         envelope = None
-    if octets.startswith(SPOT_FRAME):
-        with suppress(ProtocolError):
-            list(translate.spot_updates([octets], 0))
+    with suppress(ProtocolError):
+        list(translate.spot_updates([octets, octets], 0))
     if envelope is None or envelope.message is None:
         return
     _translated(envelope.message)

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ProtocolError, UnknownMessage
-from ctrader_twisted.pb import api_pb2, common_pb2, fast_pb2, model_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
 from ctrader_twisted.wire.codec import (
     REGISTRY,
+    SPOT_HEAD_SIZE,
+    SPOT_HEADS,
     Envelope,
     decode,
     encode,
@@ -102,7 +104,7 @@ class DefinitionTests(SynchronousTestCase):
 
     def test_names_cannot_collide_with_the_official_sdk(self) -> None:
         """Files and messages are registered under names of our own."""
-        for module in (*MODULES, fast_pb2):
+        for module in MODULES:
             self.assertTrue(module.DESCRIPTOR.name.startswith("ctrader_twisted/pb/"))
             self.assertEqual(module.DESCRIPTOR.package, "ctrader_twisted.pb")
 
@@ -209,7 +211,34 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertTrue(has_unknown_fields(message))
         self.assertFalse(has_unknown_fields(api_pb2.ProtoOAVersionRes(version="93")))
 
-    def test_spot_envelope_reads_the_same_bytes(self) -> None:
-        """The one-pass envelope is another view of an ordinary frame."""
-        spot = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=7, symbolId=1, bid=5)
-        self.assertEqual(fast_pb2.SpotEnvelope.FromString(encode(spot)).payload, spot)
+
+class SpotHeadsTests(SynchronousTestCase):
+    """By its head and its size a frame is known to be nothing but a spot event."""
+
+    def is_short(self, frame: bytes) -> bool:
+        """True when the head says so."""
+        return frame[:SPOT_HEAD_SIZE] == SPOT_HEADS.get(len(frame))
+
+    @given(
+        st.sampled_from([2131, 2130, 51, 2131 + 2**14]),
+        st.binary(max_size=150),
+        st.none() | st.text(max_size=3),
+    )
+    def test_only_such(self, number: int, payload: bytes, message_id: str | None) -> None:
+        """A spot of usual size without an id, and no other frame."""
+        envelope = common_pb2.ProtoMessage(
+            payloadType=number, payload=payload, clientMsgId=message_id
+        )
+        expected = number == 2131 and 0 < len(payload) < 128 and message_id is None
+        frame = envelope.SerializeToString()
+        self.assertEqual(self.is_short(frame), expected)
+        if expected:
+            self.assertEqual(frame[SPOT_HEAD_SIZE:], payload)
+
+    @given(st.integers(1, 127), st.binary(max_size=300))
+    def test_whatever_follows(self, size: int, rest: bytes) -> None:
+        """However odd the rest is: all of it is the payload, or the head does not say so."""
+        frame = SPOT_HEADS[SPOT_HEAD_SIZE + size] + rest
+        self.assertEqual(self.is_short(frame), size == len(rest))
+        if size == len(rest):
+            self.assertEqual(common_pb2.ProtoMessage.FromString(frame).payload, rest)

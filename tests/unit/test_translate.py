@@ -1,4 +1,4 @@
-"""What the venue's messages become: a spot, read in one pass as in two, and an account's money."""
+"""What the venue's messages become: spots, and an account's money."""
 
 from __future__ import annotations
 
@@ -10,53 +10,36 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ProtocolError
 from ctrader_twisted.market.model import SpotUpdate
-from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+from ctrader_twisted.pb import api_pb2, model_pb2
 from ctrader_twisted.upstream.translate import spot_updates, trader
-from ctrader_twisted.wire.codec import SPOT_FRAME, decode, encode
 
-NUMBERS = st.integers(0, 2**63 - 1)
+NUMBERS = st.integers(1, 2**63 - 1)
+SOMETIMES = st.none() | NUMBERS
+SPOTS = st.tuples(NUMBERS, NUMBERS, SOMETIMES, SOMETIMES, SOMETIMES, st.booleans())
 
 
-class SpotUpdateTest(SynchronousTestCase):
-    """From the frame to the value."""
+class SpotUpdatesTest(SynchronousTestCase):
+    """From the bytes of events to values."""
 
-    @given(
-        st.integers(0, 2**63 - 1),
-        st.integers(0, 2**63 - 1),
-        st.none() | NUMBERS,
-        st.none() | NUMBERS,
-        st.none() | NUMBERS,
-        st.booleans(),
-    )
-    def test_same_as_the_long_way(
-        self,
-        account: int,
-        symbol: int,
-        bid: int | None,
-        ask: int | None,
-        time_ms: int | None,
-        with_bar: bool,
+    @given(st.lists(SPOTS, max_size=5))
+    def test_one_after_another(
+        self, spots: list[tuple[int, int, int | None, int | None, int | None, bool]]
     ) -> None:
-        """Both ways read the same out of the same frame."""
-        event = api_pb2.ProtoOASpotEvent(
-            ctidTraderAccountId=account, symbolId=symbol, bid=bid, ask=ask, timestamp=time_ms
-        )
-        if with_bar:
-            event.trendbar.add(volume=1, low=2)
-        frame = encode(event, "x" if with_bar else None)
-        self.assertTrue(frame.startswith(SPOT_FRAME))
-        self.assertEqual(decode(frame).message, event)
-        update = SpotUpdate(account, symbol, bid or 0, ask or 0, time_ms or 0, 5)
-        self.assertEqual(list(spot_updates([frame], 5)), [update])
-
-    def test_fields_in_another_order(self) -> None:
-        """The payload may come before its type."""
-        body = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2).SerializeToString()
-        frame = b"\x12" + bytes([len(body)]) + body + SPOT_FRAME
-        self.assertEqual(list(spot_updates([frame], 5)), [SpotUpdate(1, 2, 0, 0, 0, 5)])
+        """Each says what its bytes say, and nothing of the one before it."""
+        payloads, updates = [], []
+        for account, symbol, bid, ask, time_ms, with_bar in spots:
+            event = api_pb2.ProtoOASpotEvent(
+                ctidTraderAccountId=account, symbolId=symbol, bid=bid, ask=ask, timestamp=time_ms
+            )
+            if with_bar:
+                event.trendbar.add(volume=1, low=2)
+            payloads.append(event.SerializeToString())
+            updates.append(SpotUpdate(account, symbol, bid or 0, ask or 0, time_ms or 0, 5))
+        self.assertEqual(list(spot_updates(payloads, 5)), updates)
 
     def test_what_is_missing_is_named(self) -> None:
-        """An id, or a required field of a bar that nobody reads."""
+        """An id, or a required field of a bar that nobody reads; what came before it arrives."""
+        good = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2)
         whole = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2)
         whole.trendbar.add(low=1)
         for event, name in (
@@ -64,18 +47,17 @@ class SpotUpdateTest(SynchronousTestCase):
             (api_pb2.ProtoOASpotEvent(ctidTraderAccountId=2), "symbolId"),
             (whole, "trendbar[0].volume"),
         ):
-            payload = event.SerializePartialToString()
-            frame = common_pb2.ProtoMessage(payloadType=2131, payload=payload).SerializeToString()
+            payloads = [good.SerializeToString(), event.SerializePartialToString()]
+            updates = spot_updates(payloads, 5)
+            self.assertEqual(next(updates), SpotUpdate(1, 2, 0, 0, 0, 5))
             with self.assertRaises(ProtocolError) as caught:
-                list(spot_updates([frame], 5))
+                next(updates)
             self.assertIn(name, str(caught.exception))
-            with self.assertRaises(ProtocolError):
-                decode(frame)
 
     def test_garbage(self) -> None:
-        """A frame that only begins like a spot."""
+        """Bytes that are no message."""
         with self.assertRaises(ProtocolError):
-            list(spot_updates([SPOT_FRAME + b"\x12\x7f\x01"], 5))
+            list(spot_updates([b"\x12\x7f\x01"], 5))
 
 
 class TraderTest(SynchronousTestCase):
