@@ -6,6 +6,7 @@ client.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from json import dumps
 
 import msgspec
@@ -86,14 +87,15 @@ class TickWriter:
         if received[0] != tick.received_ms:
             received = self._received = (tick.received_ms, str(tick.received_ms))
         bid, ask = tick.bid, tick.ask
-        spread = ask - bid
-        payload = (
-            f"{head}{texts.get(bid) or self._text(bid, digits)}"
-            f',"ask":{texts.get(ask) or self._text(ask, digits)}'
-            f',"spread":{texts.get(spread) or self._text(spread, digits)}'
-            f',"timestamp":{tick.timestamp_ms},"seq":{tick.seq},"receivedAt":{received[1]}'
-            f"{tail}"
-        ).encode("ascii")
+        try:
+            payload = (
+                f'{head}{texts[bid]},"ask":{texts[ask]},"spread":{texts[ask - bid]}'
+                f',"timestamp":{tick.timestamp_ms},"seq":{tick.seq},"receivedAt":{received[1]}'
+                f"{tail}"
+            ).encode("ascii")
+        except KeyError:
+            self._remember(texts, digits, (bid, ask, ask - bid))
+            return self.tick(tick, tail)
         size = len(payload)
         return (_HEADERS[size] if size < _SHORT else header(size)) + payload
 
@@ -105,9 +107,8 @@ class TickWriter:
         script = self._scripts[symbol.symbol_id] = (symbol, digits, head, texts)
         return script
 
-    def _text(self, points: int, digits: int) -> str:
-        texts = self._texts[digits]
+    def _remember(self, texts: dict[int, str], digits: int, prices: Iterable[int]) -> None:
         if len(texts) >= _MEMO_SIZE:
             texts.clear()
-        text = texts[points] = price_text(points, digits)
-        return text
+        for points in prices:
+            texts[points] = price_text(points, digits)
