@@ -22,7 +22,6 @@ from ctrader_twisted.web.doors import DoorPolicy, Doors, Visitor
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.tick_stream import TickStreamFactory
-from ctrader_twisted.wire.codec import encode
 from tests.rfc6455 import CLOSE, HANDSHAKE, TEXT, Frame, client_frame, take_frames
 from tests.unit.fakes import ACCOUNT, details_answer, spot, symbols_answer
 from tests.unit.stream_wires import Wire
@@ -222,7 +221,7 @@ class StreamCase(SynchronousTestCase):
         sides = {"bid": bid, "ask": ask}
         event = spot(symbol_id, **{side: one for side, one in sides.items() if one is not None})
         if self.account.session.is_ready:
-            self.account.session.spots(spot_updates([encode(event)], self.now_ms()))
+            self.account.session.spots(spot_updates([event.SerializeToString()], self.now_ms()))
 
     def turn(self, seconds: float = 0.0) -> None:
         """Timers run, and sockets that can be written to are."""
