@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.market.model import FeedNews, SymbolNews
@@ -16,8 +14,6 @@ from tests.unit.stream_case import Client, StreamCase
 from tests.unit.stream_wires import OpaqueWire, Wire
 
 NAMES = ["EURUSD", "GBPUSD", "XAUUSD"]
-SOME = st.sets(st.sampled_from(NAMES), min_size=1)
-WHO = st.integers(0, 1)
 # Twisted's own bound before it pauses a producer is 64 KiB: too much for a few prices.
 TLS_BUFFER = 300
 WINDOW_S = 0.01
@@ -31,13 +27,12 @@ class _Stream(StreamCase):
         return []
 
 
-class OutboxMachine(RuleBasedStateMachine):
+class OutboxMachine:
     """Two clients on sockets that take only so much, and two who read everything at once."""
 
     def __init__(
         self, *, tls: bool = False, window_s: float = 0.0, outbox_bytes: int = 1 << 20
     ) -> None:
-        super().__init__()
         self.tls = tls
         self.is_bounded = outbox_bytes < 1 << 20
         self.stream = _Stream()
@@ -86,7 +81,6 @@ class OutboxMachine(RuleBasedStateMachine):
         for person in self.people:
             person.hears(heard[person.health])
 
-    @initialize(room=st.none() | st.integers(0, 400))
     def begin(self, room: int | None) -> None:
         """A market that moves, and one client that may be slow from the beginning."""
         for who in range(2):
@@ -97,7 +91,6 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # -- the market
 
-    @rule(symbols=st.lists(st.sampled_from(NAMES), min_size=1, max_size=6), turn=st.booleans())
     def prices(self, symbols: list[str], turn: bool) -> None:
         """Some prices within one turn, which may go on."""
         for name in symbols:
@@ -114,12 +107,10 @@ class OutboxMachine(RuleBasedStateMachine):
         if turn:
             self.stream.turn()
 
-    @rule(seconds=st.sampled_from([0.0, WINDOW_S / 10, 2 * WINDOW_S, 6.0]))
     def wait(self, seconds: float) -> None:
         """Windows and graces end."""
         self.stream.turn(seconds)
 
-    @rule()
     def outage(self) -> None:
         """The venue is lost, and comes back."""
         self.stream.lose_venue()
@@ -130,9 +121,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.announced()
         self.note_wants()
 
-    @rule(
-        name=st.sampled_from(NAMES), how=st.sampled_from(["gone", "off", "back", "number", "swap"])
-    )
     def catalogue(self, name: str, how: str) -> None:
         """A symbol leaves the list, comes back, or gets another number, perhaps that of another."""
         names, digits = self.stream.venue.names, self.stream.venue.digits
@@ -156,7 +144,6 @@ class OutboxMachine(RuleBasedStateMachine):
             for _ in before - person.wants:
                 person.expects("subscribeResponse", None)
 
-    @rule(names=SOME, code=st.sampled_from(["STALE", "RESUMED"]))
     def symbol_health(self, names: set[str], code: str) -> None:
         """Some symbols are silent, or come again."""
         account = self.stream.account
@@ -167,7 +154,6 @@ class OutboxMachine(RuleBasedStateMachine):
                 person.expects("warning", None)
         self.stream.audience.symbol_health(list(concerned), news)
 
-    @rule(word=st.sampled_from(["stale", "tick_resumed", "quiet"]))
     def feed_health(self, word: Any) -> None:
         """A whole source is."""
         self.stream.audience.feed_health(FeedNews("demo", word, f"{word} {self.price}"))
@@ -175,14 +161,12 @@ class OutboxMachine(RuleBasedStateMachine):
 
     # -- the clients
 
-    @rule(who=WHO, room=st.none() | st.integers(0, 400))
     def room(self, who: int, room: int | None) -> None:
         """The socket takes so many bytes from now on (None: as many as there are)."""
         self.people[who].client.wire.kernel.room = room
         self.stream.turn()
         self.people[who].read()
 
-    @rule(who=WHO, names=SOME, snapshot=st.booleans())
     def subscribe(self, who: int, names: set[str], snapshot: bool) -> None:
         """It wants more, or the same again."""
         person = self.people[who]
@@ -194,18 +178,15 @@ class OutboxMachine(RuleBasedStateMachine):
                 if tick is not None:
                     person.is_due(name, tick)
 
-    @rule(who=WHO, names=SOME)
     def unsubscribe(self, who: int, names: set[str]) -> None:
         """It wants less."""
         request = {"type": "unsubscribe", "symbols": sorted(names)}
         self.ask(self.people[who], request, "unsubscribeResponse")
 
-    @rule(who=WHO)
     def ping(self, who: int) -> None:
         """It wants an answer."""
         self.ask(self.people[who], {"type": "ping"}, "pong")
 
-    @rule(who=WHO)
     def leave(self, who: int) -> None:
         """It goes without a word, and another comes in its place."""
         person = self.people[who]
@@ -214,7 +195,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.stream.clients.remove(person.client)
         self.people[who] = self.arrival(health=person.health)
 
-    @rule()
     def read_all(self) -> None:
         """Everybody reads: all answers are there, in order, and the newest price of each want."""
         for person in self.people:
@@ -237,15 +217,84 @@ class OutboxMachine(RuleBasedStateMachine):
         assert counts.ticks_offered == told, (counts.ticks_offered, told)
 
 
+def some(random: Random) -> set[str]:
+    """One name or more."""
+    return set(random.sample(NAMES, random.randint(1, 3)))
+
+
+# How often, what, and with which arguments.
+Chance = tuple[int, str, Callable[[Random], dict[str, Any]]]
+Step = tuple[str, dict[str, Any]]
+CATALOGUES = ["gone", "off", "back", "back", "number", "swap"]
+CHANCES: list[Chance] = [
+    (
+        12,
+        "prices",
+        lambda r: {"symbols": r.choices(NAMES, k=r.randint(1, 4)), "turn": r.random() < 0.6},
+    ),
+    (3, "wait", lambda r: {"seconds": r.choice([0.0, WINDOW_S / 10, 2 * WINDOW_S, 6.0])}),
+    (1, "outage", lambda r: {}),
+    (1, "catalogue", lambda r: {"name": r.choice(NAMES), "how": r.choice(CATALOGUES)}),
+    (1, "symbol_health", lambda r: {"names": some(r), "code": r.choice(["STALE", "RESUMED"])}),
+    (1, "feed_health", lambda r: {"word": r.choice(["stale", "tick_resumed", "quiet"])}),
+    (4, "room", lambda r: {"who": r.randint(0, 1), "room": r.choice([None, 0, r.randint(1, 50)])}),
+    (4, "room", lambda r: {"who": r.randint(0, 1), "room": r.randint(50, 400)}),
+    (
+        5,
+        "subscribe",
+        lambda r: {"who": r.randint(0, 1), "names": some(r), "snapshot": r.random() < 0.6},
+    ),
+    (3, "unsubscribe", lambda r: {"who": r.randint(0, 1), "names": some(r)}),
+    (2, "ping", lambda r: {"who": r.randint(0, 1)}),
+    (1, "leave", lambda r: {"who": r.randint(0, 1)}),
+    (1, "read_all", lambda r: {}),
+]
+
+
+def story(seed: int) -> list[Step]:
+    """What happens, by a seed."""
+    random = Random(seed)
+    room = random.choice([None, None, random.randint(0, 400)])
+    chances = random.choices(CHANCES, [weight for weight, _, _ in CHANCES], k=random.randint(5, 60))
+    return [("begin", {"room": room}), *((name, make(random)) for _, name, make in chances)]
+
+
+def told(steps: list[Step], how: dict[str, Any]) -> Exception | None:
+    """Let it happen; what went wrong."""
+    machine = OutboxMachine(**how)
+    try:
+        for name, arguments in steps:
+            getattr(machine, name)(**arguments)
+        machine.teardown()
+    except Exception as error:
+        return error
+    return None
+
+
+def shortest(steps: list[Step], how: dict[str, Any], error: Exception) -> list[Step]:
+    """The same failure without the steps that it does not need."""
+    size = len(steps) // 2
+    while size:
+        before = len(steps)
+        for start in range(len(steps) - size, 0, -size):
+            shorter = steps[:start] + steps[start + size :]
+            if type(told(shorter, how)) is type(error):
+                steps = shorter
+        size = size if len(steps) < before else size // 2
+    return steps
+
+
 class OutboxMachineTest(SynchronousTestCase):
     """Many orders of events."""
 
-    def run_machine(self, examples: int = 60, **how: Any) -> None:
+    def run_machine(self, **how: Any) -> None:
         """One kind of transport or window."""
-        run_state_machine_as_test(
-            partial(OutboxMachine, **how),
-            settings=settings(max_examples=examples, stateful_step_count=40, deadline=None),
-        )
+        for seed in range(150):
+            steps = story(seed)
+            error = told(steps, how)
+            if error is not None:
+                steps = shortest(steps, how, error)
+                raise AssertionError(f"seed {seed}: {steps}: {told(steps, how)!r}") from error
 
     def test_in_any_order(self) -> None:
         """Full sockets, changes of mind, outages, lists that change: in order, complete, and what
