@@ -9,6 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.market.model import FeedNews, SymbolNews
+from tests.rfc6455 import BadFrame
 from tests.unit.outbox_listener import Listener
 from tests.unit.stream_case import Client, StreamCase
 from tests.unit.stream_wires import OpaqueWire, Wire
@@ -266,7 +267,7 @@ def told(steps: list[Step], how: dict[str, Any]) -> Exception | None:
         for name, arguments in steps:
             getattr(machine, name)(**arguments)
         machine.teardown()
-    except Exception as error:
+    except (AssertionError, BadFrame, LookupError, TypeError, ValueError) as error:
         return error
     return None
 
