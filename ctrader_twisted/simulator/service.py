@@ -185,7 +185,11 @@ class SimulatorService(Service):
         self._waiting = None
         address: Any = listening.getHost()
         self._simulator.port = address.port
-        log.info("The simulated venue listens on {address}.", address=address)
+        log.info(
+            "The simulated venue listens on {host}, port {port}.",
+            host=address.host,
+            port=address.port,
+        )
 
     def _cannot_listen(self, failure: Failure) -> None:
         self._waiting = None

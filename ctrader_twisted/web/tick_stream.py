@@ -164,7 +164,7 @@ class TickStreamProtocol(GatedProtocol):
         if serve is None:
             known = ", ".join(_REQUESTS)
             raise ClientRequestError(
-                "UNKNOWN_TYPE", f"there is no request {header.type!r}; there are {known}"
+                "UNKNOWN_TYPE", f"there is no request {header.type[:40]!r}; there are {known}"
             )
         self.factory.metrics.count("client_messages", header.type)
         errand.asks(header.type, header.id)

@@ -91,7 +91,7 @@ class House:
             f"--symbols={symbols}",
             "--ca-out=ca.pem",
         )
-        self._venue_port = self.venue.says(r"venue listens on .*port=(\d+)")[1]
+        self._venue_port = self.venue.says(r"venue listens on .*port (\d+)")[1]
         self._control_port = int(self.venue.says(r"control port is .*port=(\d+)")[1])
         try:
             self.start()

@@ -304,7 +304,7 @@ def _certificate(fault: str, identity: Any, ca_pem: bytes, words: str) -> Measur
             f"--certificate={folder / 'chain.pem'}",
             f"--key={folder / 'key.pem'}",
         )
-        port = venue.says(r"venue listens on .*port=(\d+)")[1]
+        port = venue.says(r"venue listens on .*port (\d+)")[1]
         began = time.monotonic()
         child, ours = a_daemon(
             "--host=127.0.0.1", f"--port={port}", f"--ca-file={folder / 'ca.pem'}"
@@ -400,7 +400,7 @@ def _terminated_at(state: str, request: str) -> Measured:
         venue = Child(
             "ctrader-simulator", "--port=0", f"--ca-out={folder / 'ca.pem'}", "--control-port=0"
         )
-        port = int(venue.says(r"venue listens on .*port=(\d+)")[1])
+        port = int(venue.says(r"venue listens on .*port (\d+)")[1])
         control = int(venue.says(r"[Cc]ontrol.*?(\d{4,5})")[1])
         with socket.create_connection(("127.0.0.1", control)) as line:
             line.sendall(b'{"do": "swallow", "request": "%s", "times": 0}\n' % request.encode())

@@ -57,7 +57,7 @@ class VenueProcess(ProcessProtocol):
 
     async def port(self) -> int:
         """Where clients connect, as soon as it listens."""
-        return int((await self.says(r"venue listens on .*port=(\d+)"))[1])
+        return int((await self.says(r"venue listens on .*port (\d+)"))[1])
 
     async def control_port(self) -> int:
         """Where the switches are."""

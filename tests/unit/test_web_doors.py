@@ -242,6 +242,18 @@ class HostTest(DoorCase):
         socket.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
         self.assertEqual(socket.answer().status, 403)
 
+    def test_old_health_checks(self) -> None:
+        """HTTP/1.0 knows no Host, and no browser speaks it; HTTP/1.1 demands one."""
+        socket = self.socket()
+        socket.send(b"GET /healthz HTTP/1.0\r\n\r\n")
+        self.assertEqual(socket.answer().status, 200)
+        socket = self.socket()
+        socket.send(b"GET /healthz HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        self.assertEqual(socket.answer().status, 403)
+        socket = self.socket()
+        socket.send(b"GET /healthz HTTP/1.1\r\n\r\n")
+        self.assertEqual(socket.answer().status, 403)
+
     def test_upgrade(self) -> None:
         """An upgrade with a foreign Host is refused by HTTP: no page can be the one that reads."""
         answer = self.ask("/ws", Host="evil.example", Upgrade="websocket")

@@ -62,6 +62,20 @@ class SendTests(SynchronousTestCase):
         again = Asked(accept_encoding="gzip", if_none_match=first.told("etag"))
         self.assertEqual(send(self.file, again), b"")
 
+    def test_what_proxies_make_of_tags(self) -> None:
+        """A tag that a proxy made weak, alone or in a list without blanks, is the same tag."""
+        tag = self.tag()
+        for known in (f"W/{tag}", f'"other",W/{tag}', f'"other", {tag}'):
+            self.assertEqual(send(self.file, Asked(if_none_match=known)), b"", known)
+        for known in ("W/", '"', f"W/W/{tag}", tag[1:-1]):
+            self.assertEqual(send(self.file, Asked(if_none_match=known)), TEXT, known)
+
+    def tag(self) -> str:
+        """What the file is known by."""
+        asked = Asked()
+        send(self.file, asked)
+        return asked.told("etag")
+
     def test_headers(self) -> None:
         """The type is exact and not to be guessed, and nothing from elsewhere may run."""
         asked = Asked()
