@@ -200,16 +200,16 @@ class Feed:
             self._relist_soon()
             return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
         if not symbol.enabled:
-            return Wanted(
-                symbol.name, code="SYMBOL_DISABLED", message=f"{symbol.name} is not enabled"
-            )
-        if self.subscriptions is None:
+            why = f"{symbol.name} is not enabled"
+            return Wanted(symbol.name, code="SYMBOL_DISABLED", message=why)
+        ours, symbol_id = self.subscriptions, symbol.symbol_id
+        if ours is None:
             return Wanted(symbol.name, pending=True)
-        # Also when its prices come already: perhaps it was refused because it was not described.
-        self.subscriptions.forgive(symbol.symbol_id)
-        if symbol.symbol_id in self.subscriptions.confirmed:
-            return Wanted(symbol.name)
-        return Wanted(symbol.name, pending=True)
+        comes = symbol_id in ours.confirmed
+        if not (comes and symbol_id in ours.described):
+            # Also when its prices come already: perhaps its description was refused.
+            ours.forgive(symbol_id)
+        return Wanted(symbol.name, pending=not comes)
 
     def spelling(self, name: str) -> str:
         """The catalogue's spelling of a name; the name itself when it is not known."""

@@ -80,7 +80,7 @@ class Subscriptions:
         self._tell_had = had
         self.confirmed: set[int] = set(left_over)
         self._renew: set[int] = set(left_over)
-        self._described: set[int] = set()
+        self.described: set[int] = set()
         self._clock = clock
         self._began_at = clock.seconds()
         pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
@@ -120,7 +120,7 @@ class Subscriptions:
 
     def describe_again(self, symbol_ids: Iterable[int]) -> None:
         """The venue changed these symbols."""
-        self._described.difference_update(symbol_ids)
+        self.described.difference_update(symbol_ids)
         self._describe.pursue()
 
     def end(self) -> None:
@@ -132,7 +132,7 @@ class Subscriptions:
     # -- what is missing
 
     def _to_describe(self) -> list[int]:
-        return sorted(set(self._wanted()) - self._described)
+        return sorted(set(self._wanted()) - self.described)
 
     def _to_subscribe(self) -> list[int]:
         taken = self.confirmed | self._unsubscribe.busy
@@ -190,12 +190,12 @@ class Subscriptions:
             told(symbol_ids)
 
     def _are_described(self, symbol_ids: Collection[int]) -> None:
-        self._described.update(symbol_ids)
+        self.described.update(symbol_ids)
         self._tell_had(self.confirmed.intersection(symbol_ids))
 
     def _started(self, symbol_ids: Collection[int]) -> None:
         self.confirmed.update(symbol_ids)
-        self._tell_had(self._described.intersection(symbol_ids))
+        self._tell_had(self.described.intersection(symbol_ids))
         if self.restored_s is None and not self._is_missing():
             self.restored_s = self._clock.seconds() - self._began_at
         # Meanwhile nobody may want it any more.

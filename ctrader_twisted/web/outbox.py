@@ -126,16 +126,20 @@ class Outbox:
             self.sent_at = now
             self.write(frame)
 
-    def show(self, ticks: Collection[Tick], now: float) -> None:
-        """The last known ticks of symbols that were subscribed to. A parked client gets, on waking,
-        what is the last known then: the same number never comes twice, and nothing waits for it.
+    def show(self, ticks: Collection[Tick], now: float, reply: bytes = b"") -> None:
+        """The last known ticks of symbols that were subscribed to, in one write with the ``reply``
+        that comes before them. A parked client gets, on waking, what is the last known then: the
+        same number never comes twice, and nothing waits for it.
         """
         if self._parked_at is None:
             self.flush()
         if self._parked_at is not None:
-            self._owed = (self._owed or set()).union(tick.symbol.key for tick in ticks)
-        elif ticks:
-            self.send(b"".join(map(self._fanout.snapshot, ticks)), now)
+            if reply:
+                self.send(reply, now)
+            if ticks:
+                self._owed = (self._owed or set()).union(tick.symbol.key for tick in ticks)
+        elif ticks or reply:
+            self.send(reply + b"".join(map(self._fanout.snapshot, ticks)), now)
 
     def write(self, some: bytes) -> None:
         """The gate: any bytes for this client, in order."""

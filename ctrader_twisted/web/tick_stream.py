@@ -17,7 +17,7 @@ sending nonsense is shown out with 1008. Each request may carry an `id`, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -126,16 +126,16 @@ class TickStreamProtocol(GatedProtocol):
 
     # -- what the audience may do (Client)
 
-    def say(self, payload: bytes, frame: bytes) -> None:
+    def say(self, payload: bytes, frame: bytes, ticks: Collection[Tick] = ()) -> None:
         """A message that must be delivered: ``frame`` as it is, or ``payload`` compressed for a
-        client that agreed to it, where that pays.
+        client that agreed to it, where that pays. The last known ``ticks`` follow it.
         """
         now = self.factory.clock.seconds()
         if self.websocket_extensions_in_use and len(payload) >= COMPRESS_FROM:
             self.outbox.sent_at = now
             self.sendMessage(payload)
-        else:
-            self.outbox.send(frame, now)
+            frame = b""
+        self.outbox.show(ticks, now, frame)
 
     def close(self, code: int, reason: str) -> None:
         """Close with a code."""
@@ -182,9 +182,8 @@ class TickStreamProtocol(GatedProtocol):
 
     def _subscribe(self, payload: bytes, request_id: Any) -> list[Wanted]:
         request = read(payload, contract.Subscribe)
-        account, outbox = self.factory.account, self.outbox
         allowed, beyond = self._within_limit(names(request))
-        results = account.subscribe(outbox, allowed)
+        results = self.factory.account.subscribe(self.outbox, allowed)
         told = [*results, *beyond]
         ticks = self._last_ticks([wanted.name for wanted in results if wanted.code is None])
         self._reply(
@@ -192,10 +191,9 @@ class TickStreamProtocol(GatedProtocol):
                 id=request_id,
                 results=[subscribed(wanted) for wanted in told],
                 symbols=self._subscriptions(),
-            )
+            ),
+            ticks if request.snapshot else [],
         )
-        if request.snapshot:
-            outbox.show(ticks, self.factory.clock.seconds())
         return told
 
     def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
@@ -272,11 +270,11 @@ class TickStreamProtocol(GatedProtocol):
         else:
             self._patience.take()
 
-    def _reply(self, outgoing: contract.Outgoing) -> None:
+    def _reply(self, outgoing: contract.Outgoing, ticks: Collection[Tick] = ()) -> None:
         # Ticks of this turn that were due before the reply go before it.
         self.outbox.flush()
         payload = frames.encode(outgoing)
-        self.say(payload, frames.frame(payload))
+        self.say(payload, frames.frame(payload), ticks)
 
     def too_slow(self, reason: str) -> None:
         """The outbox gives up on this client."""
