@@ -1,9 +1,9 @@
 """Tables of a run, and their place in a document.
 
-    python -m bench.report docs/performance.md [RESULTS.json]
+    python -m bench.report docs/performance.md [RESULTS.json ...]
 
 puts the tables of a results file (the newest full run of bench/results/ if none is named) between
-the two markers of the document.
+the two markers of the document. Of a second file come the tables that the first does not have.
 """
 
 from __future__ import annotations
@@ -59,11 +59,21 @@ def markdown(results: Mapping[str, Any]) -> str:
     parts = [_where(results), _goals(verdicts, ease)]
     if results["skipped"]:
         parts.append(_skipped(results["skipped"]))
-    parts += [
+    parts += _steps(results)
+    return "\n\n".join(parts) + "\n"
+
+
+def more(results: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    """The steps of another run, as far as ``known`` does not have them."""
+    new = {name: what for name, what in results["steps"].items() if name not in known["steps"]}
+    return "\n\n".join([_where(results), *_steps({**results, "steps": new})]) + "\n"
+
+
+def _steps(results: Mapping[str, Any]) -> list[str]:
+    return [
         _step(what, [row for row in results["rows"] if row["step"] == name])
         for name, what in results["steps"].items()
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _where(results: Mapping[str, Any]) -> str:
@@ -146,16 +156,16 @@ def place(document: str, tables: str) -> str:
 def main() -> None:
     """The command."""
     document = Path(sys.argv[1])
-    if len(sys.argv) > 2:
-        source = Path(sys.argv[2])
-    else:
+    sources = [Path(name) for name in sys.argv[2:]]
+    if not sources:
         found = sorted((Path(__file__).resolve().parent / "results").glob("bench-*.json"))
         if not found:
             raise SystemExit("report: there are no results yet; run `make bench`")
-        source = found[-1]
-    tables = markdown(json.loads(source.read_text()))
+        sources = found[-1:]
+    first, *others = (json.loads(source.read_text()) for source in sources)
+    tables = "\n".join([markdown(first), *(more(other, first) for other in others)])
     document.write_text(place(document.read_text(), tables))
-    print(f"{source.name} is now in {document}")
+    print(f"{', '.join(source.name for source in sources)}: now in {document}")
 
 
 if __name__ == "__main__":
