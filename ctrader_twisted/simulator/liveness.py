@@ -1,10 +1,13 @@
-"""The clocks of one connection: who is silent, who never said who they are, and our own beat."""
+"""The clocks and bounds of one connection: who is silent, or never said who they are, or reads
+nothing; and our own beat.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
 
 from ctrader_twisted.simulator.behaviour import Behaviour
 
@@ -104,3 +107,30 @@ class Bucket:
             return False
         self._tokens -= 1
         return True
+
+
+@implementer(IPushProducer)
+class Backlog:
+    """What a client was sent and does not read. Its transport's producer, to be told of that."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._waiting: int | None = None
+
+    def pauseProducing(self) -> None:
+        """The client reads too slowly: what waits for it is counted."""
+        self._waiting = 0
+
+    def resumeProducing(self) -> None:
+        """It has caught up."""
+        self._waiting = None
+
+    def stopProducing(self) -> None:
+        """The transport is done; the connection hears of it by itself."""
+
+    def is_too_long_with(self, size: int) -> bool:
+        """So many bytes more were written: is it more than a client may leave unread?"""
+        if self._waiting is None:
+            return False
+        self._waiting += size
+        return self._waiting > self._limit

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ctrader_twisted.pb import api_pb2, common_pb2
 from ctrader_twisted.simulator.answers import FOR_ACCOUNTS, FOR_APPLICATIONS, FOR_STRANGERS, Answer
@@ -23,7 +22,7 @@ from ctrader_twisted.simulator.frames import (
     open_envelope,
     open_request,
 )
-from ctrader_twisted.simulator.liveness import Bucket, Watch
+from ctrader_twisted.simulator.liveness import Backlog, Bucket, Watch
 from ctrader_twisted.simulator.rules import Rule
 from ctrader_twisted.wire.codec import HEARTBEAT
 
@@ -50,7 +49,6 @@ HISTORICAL: frozenset[type[Message]] = frozenset(
 CLOSE_WITHIN_S = 5.0
 
 
-@implementer(IPushProducer)
 class VenueConnection(Int32StringReceiver):
     """One client. ``accounts`` holds the authorised ones, with the token that each came with."""
 
@@ -64,7 +62,7 @@ class VenueConnection(Int32StringReceiver):
         self.stalled = False
         self._lost = True
         self._closed = False
-        self._backlog: int | None = None
+        self._backlog = Backlog(behaviour.backlog_cap_bytes)
         self._bad_frames = 0
         self._watch = Watch(clock, behaviour, cut=self._cut, beat=self._beat)
         self._ordinary = Bucket(clock, behaviour.ordinary_per_s)
@@ -80,7 +78,7 @@ class VenueConnection(Int32StringReceiver):
         transport: Any = self.transport
         if ITCPTransport.providedBy(transport):
             transport.setTcpNoDelay(True)
-        transport.registerProducer(self, True)
+        transport.registerProducer(self._backlog, True)
         self._watch.start()
         if not self._venue.admit(self):
             self.abort()
@@ -126,17 +124,6 @@ class VenueConnection(Int32StringReceiver):
             transport.resumeProducing()
             self._watch.start(stranger=not self.application)
 
-    def pauseProducing(self) -> None:
-        """The client reads too slowly: count what waits for it."""
-        self._backlog = 0
-
-    def resumeProducing(self) -> None:
-        """It has caught up."""
-        self._backlog = None
-
-    def stopProducing(self) -> None:
-        """The transport is done; ``connectionLost`` follows."""
-
     # -- out
 
     def write(self, octets: bytes) -> None:
@@ -146,11 +133,9 @@ class VenueConnection(Int32StringReceiver):
             return
         self._watch.said()
         transport.write(octets)
-        if self._backlog is not None:
-            self._backlog += len(octets)
-            if self._backlog > self._venue.behaviour.backlog_cap_bytes:
-                log.warn("A client does not read what it asked for; cutting it.")
-                self.abort()
+        if self._backlog.is_too_long_with(len(octets)):
+            log.warn("A client does not read what it asked for; cutting it.")
+            self.abort()
 
     def send(self, message: Message, message_id: str | None = None) -> None:
         """Send one message."""

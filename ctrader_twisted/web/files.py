@@ -8,6 +8,7 @@ a compressed twin.
 from __future__ import annotations
 
 import gzip
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -82,7 +83,7 @@ class StaticFile:
         )
 
 
-class Readable(Resource):
+class Readable(ABC, Resource):
     """What can be read, and nothing else done with it."""
 
     isLeaf = True
@@ -98,9 +99,9 @@ class Readable(Resource):
             request.setHeader(b"content-length", b"%d" % len(body))
         return b""
 
+    @abstractmethod
     def read(self, request: Request) -> bytes:
         """The body. Raises Refused."""
-        raise NotImplementedError
 
 
 class StaticFiles(Readable):
