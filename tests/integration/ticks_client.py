@@ -42,6 +42,8 @@ class TicksClient(WebSocketClientProtocol):
 
     def onOpen(self) -> None:
         """The handshake is through."""
+        # Autobahn counts it in whole seconds of the clock: its default of 1 s may be none at all.
+        self.closeHandshakeTimeout = 0
         self.opened.callback(self)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
