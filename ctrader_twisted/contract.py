@@ -65,6 +65,8 @@ class Subscribe(Struct):
         if self.symbols is None and self.symbol is None:
             return None
         asked = [*(self.symbols or ()), *([self.symbol] if self.symbol is not None else ())]
+        if len(set(map(str.upper, asked))) == len(asked):
+            return asked
         first: dict[str, str] = {}
         for name in asked:
             first.setdefault(name.upper(), name)

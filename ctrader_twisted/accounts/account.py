@@ -14,7 +14,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted.accounts.diagnosis import account_links
-from ctrader_twisted.accounts.feed import Feed, Wanted
+from ctrader_twisted.accounts.feed import Feed
+from ctrader_twisted.accounts.names import Wanted
 from ctrader_twisted.accounts.watch import Watch, WatchPolicy
 from ctrader_twisted.market.demand import Consumer, Demand, Group
 from ctrader_twisted.market.links import Link
@@ -95,12 +96,12 @@ class Account:
         """Where the account stands now."""
         return self._feed.state
 
-    def subscribe(self, consumer: Consumer, names: Iterable[str]) -> list[Wanted]:
+    def subscribe(self, consumer: Consumer, names: Sequence[str]) -> list[Wanted]:
         """Add wants by name, in any case; wanting twice counts once.
 
         Before the catalogue is known every name is accepted, pending.
         """
-        results = [self._feed.resolve(name) for name in names]
+        results = self._feed.resolve(names)
         self._demand.want(consumer, [w.name.upper() for w in results if w.code is None])
         self._pursue_soon()
         return results
@@ -128,9 +129,9 @@ class Account:
             group.listing = (self._feed.catalogue, names)
         return group.listing[1]
 
-    def last_tick(self, name: str) -> Tick | None:
-        """The newest tick of this life of the session; None when there was none."""
-        return self._feed.last_tick(name)
+    def last_ticks(self, names: Sequence[str]) -> list[Tick]:
+        """The newest ticks of this life of the session, of those that have had one."""
+        return self._feed.last_ticks(names)
 
     def confirmed(self) -> int:
         """How many symbols the venue has agreed to send."""

@@ -77,7 +77,7 @@ def _market(feed: Feed, symbol: Symbol, now_ms: int) -> Link:
     opened_at = hours.opened_at(now_s)
     if opened_at is not None:
         return Link("market", Holds.OK, round(opened_at * 1000))
-    tick = feed.last_tick(symbol.name)
+    tick = feed.ticks.last(symbol.symbol_id)
     # The first tick of a life is the venue's greeting, which comes from closed markets, too.
     if tick is not None and tick.seq > 1 and now_ms - tick.received_ms < PROOF_MS:
         return Link("market", Holds.OK, cause="closed by its hours, and yet prices come")
@@ -120,7 +120,7 @@ def _subscription(feed: Feed, symbol: Symbol, is_wanted: bool) -> Link:
 
 
 def _tick(feed: Feed, symbol: Symbol, now_ms: int) -> Link:
-    tick = feed.last_tick(symbol.name)
+    tick = feed.ticks.last(symbol.symbol_id)
     since_ms = None if tick is None else tick.received_ms
     said = "never one" if tick is None else f"{(now_ms - tick.received_ms) / 1000:.1f} s ago"
     pulse = None if feed.watch is None else feed.watch.health.pulse(symbol.symbol_id)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from msgspec import Struct
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted import errands
 from ctrader_twisted.accounts.causes import Causes
+from ctrader_twisted.accounts.names import Names, Wanted
 from ctrader_twisted.accounts.watch import Watch
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import (
@@ -36,19 +36,6 @@ from ctrader_twisted.upstream.subscriptions import Subscriptions
 # The list of symbols is fetched again when it may be out of date, but not at every typing error.
 RELIST_SOON_S = 1.0
 RELIST_PAUSE_S = 60.0
-
-
-class Wanted(Struct, frozen=True, gc=False):
-    """What became of one name in a request to subscribe.
-
-    ``name`` is the catalogue's spelling where the symbol is known. ``code`` and ``message`` are
-    set when it cannot be had; ``pending`` until the venue has confirmed.
-    """
-
-    name: str
-    pending: bool = False
-    code: str | None = None
-    message: str | None = None
 
 
 class Feed:
@@ -90,12 +77,13 @@ class Feed:
         self._metrics = metrics
         self._wanted = wanted
         self._causes = Causes(clock, wanted)
+        self._names = Names(causes=self._causes, relist=self._relist_soon)
         self._announce = announce
         self._deliver = deliver
         self._withdraw = withdraw
         self._run_id, self._lives = run_id, 0
         self._batch = batch
-        self._ticks = Ticks()
+        self.ticks = Ticks()
         self._left_over: set[int] = set()
         self._listed_at, self.changed_at = 0.0, clock.seconds()
         self.watch = None if make_watch is None else self._watched_by(make_watch)
@@ -173,7 +161,7 @@ class Feed:
         self._take(catalogue)
         for was, now in renamed:
             if was.key != now.key:
-                self._ticks.forget_symbol(now.symbol_id)
+                self.ticks.forget_symbol(now.symbol_id)
         if catalogue.names != self.state.symbols:
             self.state = replace(self.state, symbols=catalogue.names)
             self._announce(self.state)
@@ -184,42 +172,18 @@ class Feed:
 
     # -- what the account asks
 
-    def resolve(self, name: str) -> Wanted:
-        """What a name means now. Before the catalogue is known every name may mean something."""
-        meant = self._look_up(name)
-        if meant.pending:
-            self._causes.note(meant.name.upper())
-        return meant
-
-    def _look_up(self, name: str) -> Wanted:
-        if self.catalogue is None:
-            return Wanted(name, pending=True)
-        symbol = self.catalogue.by_name(name)
-        if symbol is None:
-            # Perhaps it is new: the list that follows then goes to everybody.
-            self._relist_soon()
-            return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
-        if not symbol.enabled:
-            why = f"{symbol.name} is not enabled"
-            return Wanted(symbol.name, code="SYMBOL_DISABLED", message=why)
-        ours, symbol_id = self.subscriptions, symbol.symbol_id
-        if ours is None:
-            return Wanted(symbol.name, pending=True)
-        comes = symbol_id in ours.confirmed
-        if not (comes and symbol_id in ours.described):
-            # Also when its prices come already: perhaps its description was refused.
-            ours.forgive(symbol_id)
-        return Wanted(symbol.name, pending=not comes)
+    def resolve(self, names: Sequence[str]) -> list[Wanted]:
+        """What names mean now. Before the catalogue is known every name may mean something."""
+        return self._names.resolve(names, self.catalogue, self.subscriptions)
 
     def spelling(self, name: str) -> str:
         """The catalogue's spelling of a name; the name itself when it is not known."""
         symbol = self._symbol(name)
         return name if symbol is None else symbol.name
 
-    def last_tick(self, name: str) -> Tick | None:
-        """The newest tick of this life of the session."""
-        symbol = None if self.catalogue is None else self.catalogue.by_name(name)
-        return None if symbol is None else self._ticks.last(symbol.symbol_id)
+    def last_ticks(self, names: Sequence[str]) -> list[Tick]:
+        """The newest ticks of this life of the session, of those that have had one."""
+        return self.ticks.newest(self._names.ids(names, self.catalogue) if self.catalogue else ())
 
     def end(self) -> None:
         """The life of the session is over."""
@@ -232,7 +196,7 @@ class Feed:
         if self._relist is not None:
             self._relist.cancel()
             self._relist = None
-        self._ticks.forget()
+        self.ticks.forget()
 
     # -- what the subscriptions tell
 
@@ -240,17 +204,17 @@ class Feed:
         for known in details:
             symbol = self.catalogue.by_id(known.symbol_id) if self.catalogue else None
             if symbol is not None:
-                self._ticks.know(symbol, known)
+                self.ticks.know(symbol, known)
                 if self.watch is not None:
                     self.watch.know(known.symbol_id, known.hours)
         # Prices may have come before their digits, and waited for them.
-        waited = (self._ticks.catch_up(known.symbol_id) for known in details)
+        waited = (self.ticks.catch_up(known.symbol_id) for known in details)
         self._deliver(tick for tick in waited if tick is not None)
 
     def _stopped(self, symbol_ids: Iterable[int]) -> None:
         # No more prices of these: what we remember of them is no longer the price.
         for symbol_id in symbol_ids:
-            self._ticks.forget_prices(symbol_id)
+            self.ticks.forget_prices(symbol_id)
 
     def _refused(self, symbol_id: int, error: VenueRefusal) -> None:
         symbol = self.catalogue.by_id(symbol_id) if self.catalogue else None
@@ -262,7 +226,7 @@ class Feed:
     # -- inside
 
     def _whole(self, updates: Iterable[SpotUpdate]) -> Iterator[Tick]:
-        metrics, complete = self._metrics, self._ticks.update
+        metrics, complete = self._metrics, self.ticks.update
         for update in updates:
             metrics.ticks_in += 1
             ours, symbol_id = self.subscriptions, update.symbol_id
@@ -286,7 +250,7 @@ class Feed:
 
     def _last_tick_ms(self, symbol_id: int) -> int:
         """When the newest tick of this life was read (ms since the epoch); 0 for none."""
-        tick = self._ticks.last(symbol_id)
+        tick = self.ticks.last(symbol_id)
         return 0 if tick is None else tick.received_ms
 
     def _name_of(self, symbol_id: int) -> str:
@@ -330,7 +294,7 @@ class Feed:
 
     def _withdraw_unknown(self) -> None:
         for key in list(self._wanted()):
-            resolved = self._look_up(key)
+            resolved = self._names.look_up(key, self.catalogue, self.subscriptions)
             if resolved.code is not None:
                 self._give_back(key, resolved)
 

@@ -7,6 +7,8 @@ is called at every outage, so that nothing from before is ever laid beside somet
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Tick
 from ctrader_twisted.market.units import POINT_DIGITS, round_points
 
@@ -87,6 +89,11 @@ class Ticks:
         """The newest tick of this life of the session; None when there was none."""
         quote = self._quotes.get(symbol_id)
         return None if quote is None else quote.tick
+
+    def newest(self, symbol_ids: Iterable[int]) -> list[Tick]:
+        """The newest ticks of those that have had one in this life of the session."""
+        quotes = map(self._quotes.get, symbol_ids)
+        return [q.tick for q in quotes if q is not None and q.tick is not None]
 
     def forget_prices(self, symbol_id: int) -> None:
         """The venue stopped sending this symbol: what is known of its price is no longer true."""

@@ -28,7 +28,7 @@ Plain calls from here to the socket: no Deferred, no logging, no object per clie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -69,6 +69,9 @@ class Fanout:
         self._flushed_at = 0.0
         self._newest: dict[str, tuple[int, Tick, bytes]] = {}
         self._snapshots: dict[str, tuple[Tick, bytes]] = {}
+        # What the last one who came was shown, and what was recalled for it.
+        self._shown: tuple[Sequence[Tick], bytes] = ((), b"")
+        self._recalled: Sequence[Tick] = ()
         # How many outages there were, and the serial at the last one.
         self._life = self._life_serial = 0
         self._began_at = 0.0
@@ -97,10 +100,19 @@ class Fanout:
             known = self._snapshots[key] = (tick, self._writer.snapshot(tick))
         return known[1]
 
-    def recall(self, ticks: Iterable[Tick]) -> None:
+    def snapshots(self, ticks: Sequence[Tick]) -> bytes:
+        """Their frames in one piece. Who comes after another often asks for the same."""
+        if self._shown[0] != ticks:
+            self._shown = (ticks, b"".join(map(self.snapshot, ticks)))
+        return self._shown[1]
+
+    def recall(self, ticks: Sequence[Tick]) -> None:
         """The last ticks of symbols that somebody wants now. While nobody did, ticks may have come
         that were not delivered, and who counts what it misses begins to count after them.
         """
+        if ticks == self._recalled:
+            return
+        self._recalled = ticks
         for tick in ticks:
             key = tick.symbol.key
             known = self._newest.get(key)
@@ -218,6 +230,7 @@ class Fanout:
         self._life_serial = self.serial
         self._newest.clear()
         self._snapshots.clear()
+        self._shown, self._recalled = ((), b""), ()
 
     def _delay(self) -> float:
         if not self._window_s:

@@ -192,7 +192,7 @@ def deflate(limit_bytes: int) -> Callable[[list[Any]], PerMessageDeflateOfferAcc
 
 def _without_colours() -> None:
     for module in (autobahn.twisted.websocket, autobahn.websocket.protocol):
-        for name in ("hltype", "hlval"):
+        for name in ("hltype", "hlval", "pformat"):
             if hasattr(module, name):
                 setattr(module, name, _plain)
 

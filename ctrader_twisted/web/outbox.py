@@ -30,7 +30,7 @@ import socket
 import struct
 import termios
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -106,11 +106,11 @@ class Outbox:
         self._stalled_since: float | None = None
         self.sent_at = 0.0
         self._is_direct = not ISSLTransport.providedBy(transport) and hasattr(transport, "socket")
-        # The HTTP channel that this socket began as is still the transport's producer.
+        # If this socket began as HTTP, its channel is still the transport's producer, and what it
+        # had to say may still be in Twisted's buffer: once past it, and no sooner, we know that
+        # the buffer is empty.
+        self._is_behind_http = self._is_direct and transport.producer is not None
         transport.unregisterProducer()
-        # What HTTP had to say before may still be in Twisted's buffer: once past it, and no sooner,
-        # we know that the buffer is empty.
-        self._is_behind_http = self._is_direct
         if self._is_direct:
             self._send: Callable[[bytes], int] = transport.socket.send
             _prefer_fresh(transport.socket)
@@ -126,7 +126,7 @@ class Outbox:
             self.sent_at = now
             self.write(frame)
 
-    def show(self, ticks: Collection[Tick], now: float, reply: bytes = b"") -> None:
+    def show(self, ticks: Sequence[Tick], now: float, reply: bytes = b"") -> None:
         """The last known ticks of symbols that were subscribed to, in one write with the ``reply``
         that comes before them. A parked client gets, on waking, what is the last known then: the
         same number never comes twice, and nothing waits for it.
@@ -139,7 +139,7 @@ class Outbox:
             if ticks:
                 self._owed = (self._owed or set()).union(tick.symbol.key for tick in ticks)
         elif ticks or reply:
-            self.send(reply + b"".join(map(self._fanout.snapshot, ticks)), now)
+            self.send(reply + self._fanout.snapshots(ticks), now)
 
     def write(self, some: bytes) -> None:
         """The gate: any bytes for this client, in order."""

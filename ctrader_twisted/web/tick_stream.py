@@ -17,7 +17,7 @@ sending nonsense is shown out with 1008. Each request may carry an `id`, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketServerFactory
@@ -126,7 +126,7 @@ class TickStreamProtocol(GatedProtocol):
 
     # -- what the audience may do (Client)
 
-    def say(self, payload: bytes, frame: bytes, ticks: Collection[Tick] = ()) -> None:
+    def say(self, payload: bytes, frame: bytes, ticks: Sequence[Tick] = ()) -> None:
         """A message that must be delivered: ``frame`` as it is, or ``payload`` compressed for a
         client that agreed to it, where that pays. The last known ``ticks`` follow it.
         """
@@ -185,7 +185,7 @@ class TickStreamProtocol(GatedProtocol):
         allowed, beyond = self._within_limit(names(request))
         results = self.factory.account.subscribe(self.outbox, allowed)
         told = [*results, *beyond]
-        ticks = self._last_ticks([wanted.name for wanted in results if wanted.code is None])
+        ticks = self._last_ticks(allowed)
         self._reply(
             contract.SubscribeResponse(
                 id=request_id,
@@ -237,7 +237,7 @@ class TickStreamProtocol(GatedProtocol):
         return symbols
 
     def _last_ticks(self, names: list[str]) -> list[Tick]:
-        ticks = list(filter(None, map(self.factory.account.last_tick, names)))
+        ticks = self.factory.account.last_ticks(names)
         self.factory.audience.fanout.recall(ticks)
         return ticks
 
@@ -270,7 +270,7 @@ class TickStreamProtocol(GatedProtocol):
         else:
             self._patience.take()
 
-    def _reply(self, outgoing: contract.Outgoing, ticks: Collection[Tick] = ()) -> None:
+    def _reply(self, outgoing: contract.Outgoing, ticks: Sequence[Tick] = ()) -> None:
         # Ticks of this turn that were due before the reply go before it.
         self.outbox.flush()
         payload = frames.encode(outgoing)

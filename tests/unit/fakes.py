@@ -16,6 +16,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from ctrader_twisted.accounts import Account
+from ctrader_twisted.market.model import Tick
 from ctrader_twisted.pb import api_pb2, model_pb2
 from ctrader_twisted.wire.codec import HEARTBEAT, Envelope, decode, encode
 
@@ -275,3 +277,8 @@ def details_answer(digits: dict[int, int], account_id: int = ACCOUNT) -> Message
 def spot(symbol_id: int, account_id: int = ACCOUNT, **sides: int) -> Message:
     """ProtoOASpotEvent with the given ``bid``, ``ask``, ``timestamp``."""
     return api_pb2.ProtoOASpotEvent(ctidTraderAccountId=account_id, symbolId=symbol_id, **sides)
+
+
+def last_tick(account: Account, name: str) -> Tick | None:
+    """The newest tick of one symbol."""
+    return next(iter(account.last_ticks([name])), None)

@@ -18,6 +18,7 @@ from tests.unit.fakes import (
     ACCOUNT,
     Recorder,
     details_answer,
+    last_tick,
     plain_wire,
     refusal_of,
     spot,
@@ -336,7 +337,7 @@ class TicksTest(AccountCase):
         self.assertEqual(self.ticks(), [("EurUsd", 104560, 104570, 1)])
         self.wire.say(spot(1, ask=104599))
         self.assertEqual(self.ticks()[1:], [("EurUsd", 104560, 104600, 2)])
-        last = self.account.last_tick("eurusd")
+        last = last_tick(self.account, "eurusd")
         assert last is not None
         self.assertEqual(last.seq, 2)
         self.assertEqual(self.metrics.ticks_in, 3)
@@ -355,7 +356,7 @@ class TicksTest(AccountCase):
         self.account.leave(self.other)
         self.wire.say(spot(1, bid=1000, ask=2000))
         self.assertEqual(len(self.told.all("deliver")), 1)
-        self.assertIsNotNone(self.account.last_tick("EURUSD"))
+        self.assertIsNotNone(last_tick(self.account, "EURUSD"))
         self.over()
 
     def test_late_events(self) -> None:
@@ -365,13 +366,13 @@ class TicksTest(AccountCase):
         self.serve()
         self.wire.say(spot(2, bid=1000, ask=2000))
         self.wire.say(spot(999, bid=1000, ask=2000))
-        self.assertIsNone(self.account.last_tick("GBPUSD"))
+        self.assertIsNone(last_tick(self.account, "GBPUSD"))
         self.wire.say(spot(1, bid=1000, ask=2000))
         self.account.leave(self.one)
         self.clock.advance(0)
         self.clock.advance(GRACE_S)
         self.serve()
-        self.assertIsNone(self.account.last_tick("EURUSD"))
+        self.assertIsNone(last_tick(self.account, "EURUSD"))
         self.wire.say(spot(1, bid=3000))
         self.want("EURUSD")
         self.serve()

@@ -6,7 +6,7 @@ from typing import Any
 
 from ctrader_twisted.market.model import Phase
 from ctrader_twisted.pb import api_pb2
-from tests.unit.fakes import ACCOUNT, spot
+from tests.unit.fakes import ACCOUNT, last_tick, spot
 from tests.unit.test_accounts import DETAILS, NAMES, SUBSCRIBE, UNSUBSCRIBE, AccountCase
 
 ACCOUNT_AUTH = api_pb2.ProtoOAAccountAuthReq
@@ -24,7 +24,7 @@ class OutageTest(AccountCase):
         self.wire.say(spot(1, bid=1000, ask=2000))
         first = self.account.state.epoch
         self.wire.lose()
-        self.assertIsNone(self.account.last_tick("EURUSD"))
+        self.assertIsNone(last_tick(self.account, "EURUSD"))
         self.connect()
         self.serve()
         self.wire.say(spot(1, ask=3000))

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.market.model import FeedNews, SymbolNews
 from tests.rfc6455 import BadFrame
+from tests.unit.fakes import last_tick
 from tests.unit.outbox_listener import Listener
 from tests.unit.stream_case import Client, StreamCase
 from tests.unit.stream_wires import OpaqueWire, Wire
@@ -97,11 +98,11 @@ class OutboxMachine:
         for name in symbols:
             self.price += 1000
             account = self.stream.account
-            before = account.last_tick(name)
+            before = last_tick(account, name)
             for number, called in self.stream.venue.names.items():
                 if called.strip("()") == name:
                     self.stream.spot(number, self.price, self.price + 1000)
-            after = account.last_tick(name)
+            after = last_tick(account, name)
             if after is not None and after is not before:
                 for person in self.people:
                     person.is_due(name, after)
@@ -175,7 +176,7 @@ class OutboxMachine:
         self.ask(person, request, "subscribeResponse")
         if snapshot:
             for name in sorted(names & person.wants):
-                tick = self.stream.account.last_tick(name)
+                tick = last_tick(self.stream.account, name)
                 if tick is not None:
                     person.is_due(name, tick)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.rfc6455 import PING, PONG, TEXT, client_frame
+from tests.unit.fakes import last_tick
 from tests.unit.stream_case import Client, StreamCase
 from tests.unit.stream_wires import Kernel, OpaqueWire, Wire
 
@@ -90,7 +91,7 @@ class ShortWritesTest(StreamCase):
         for name in ("EURUSD", "GBPUSD"):
             ticks = [m for m in messages if m["type"] == "tick" and m["symbol"] == name]
             self.assertTrue(all(self.follows(a, b) for a, b in pairwise(ticks)))
-            newest = self.account.last_tick(name)
+            newest = last_tick(self.account, name)
             assert newest is not None
             self.assertEqual(ticks[-1]["seq"], newest.seq)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import socket
 
+from twisted.web.http import HTTPChannel
+
 from ctrader_twisted.market.model import FeedNews
+from ctrader_twisted.web.outbox import Outbox
 from tests.rfc6455 import CLOSE, PING, PONG, client_frame
 from tests.unit.stream_case import Client, StreamCase
+from tests.unit.stream_wires import Wire
 
 EURUSD, GBPUSD, XAUUSD = 1, 2, 3
 
@@ -30,6 +34,32 @@ class Parked(StreamCase):
         client.wire.kernel.room = None
         for _ in range(4):
             self.turn()
+
+    def test_the_first_word_leaves_at_once(self) -> None:
+        """A socket that nobody spoke on before needs no turn of Twisted's to say the first word."""
+        wire = Wire(self.clock)
+        outbox = self.outbox(wire)
+        outbox.send(b"first", 0.0)
+        self.assertEqual((wire.kernel.octets, wire.held), (b"first", 0))
+
+    def test_nothing_overtakes_what_http_had_to_say(self) -> None:
+        """On a socket that began as HTTP the first word goes behind what Twisted still holds."""
+        wire = Wire(self.clock)
+        # As an HTTP channel: the producer of its transport, with the end of an answer on the way.
+        wire.registerProducer(HTTPChannel(), True)
+        wire.write(b"the end of an answer, ")
+        outbox = self.outbox(wire)
+        outbox.send(b"first", 0.0)
+        outbox.send(b", second", 0.0)
+        self.assertEqual(wire.kernel.octets, b"")
+        for _ in range(4):
+            wire.turn()
+        self.assertEqual(wire.kernel.octets, b"the end of an answer, first, second")
+
+    def outbox(self, wire: Wire) -> Outbox:
+        """Another way out, on the same socket."""
+        fanout = self.audience.fanout
+        return Outbox(transport=wire, fanout=fanout, limit_bytes=10_000, too_slow=self.fail)
 
     def test_newest_of_each_symbol(self) -> None:
         """On waking: the rest of what was begun, then the newest tick of each symbol in order."""

@@ -1,0 +1,127 @@
+"""What the names in a client's request mean now.
+
+Most clients show the same page, so most requests bring one of a few lists; in the second after a
+restart the same list comes thousands of times. While every name in it is had (the venue has
+confirmed and described the symbol) its answer cannot change and asking has no consequence, so
+lists of that kind are remembered. All others are looked up name by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from ctrader_twisted.accounts.causes import Causes
+from ctrader_twisted.market.symbols import Catalogue
+from ctrader_twisted.upstream.subscriptions import Subscriptions
+
+# Lists that are remembered. Pages come in few kinds; who makes up a new list each time gains
+# nothing from being remembered.
+REMEMBERED = 64
+
+
+class Wanted(Struct, frozen=True, gc=False):
+    """What became of one name in a request to subscribe.
+
+    ``name`` is the catalogue's spelling where the symbol is known. ``code`` and ``message`` are
+    set when it cannot be had; ``pending`` until the venue has confirmed.
+    """
+
+    name: str
+    pending: bool = False
+    code: str | None = None
+    message: str | None = None
+
+
+class Known(Struct, frozen=True):
+    """A list of names, all of which are had: true as long as ``catalogue`` is the one in force and
+    the venue sends and has described all of ``ids``.
+    """
+
+    catalogue: Catalogue
+    wanted: list[Wanted]
+    in_order: list[int]
+    ids: frozenset[int]
+
+
+class Names:
+    """Looks names up in the catalogue of the day."""
+
+    def __init__(self, *, causes: Causes, relist: Callable[[], None]) -> None:
+        """``relist`` asks for a new list of symbols, since somebody knows one that we do not."""
+        self._causes = causes
+        self._relist = relist
+        self._known: dict[tuple[str, ...], Known] = {}
+
+    def resolve(
+        self, names: Sequence[str], catalogue: Catalogue | None, ours: Subscriptions | None
+    ) -> list[Wanted]:
+        """What each of ``names`` means. Before the catalogue is known every name may mean
+        something; ``ours`` is what the venue has confirmed in this life of the session.
+        """
+        if catalogue is None or ours is None:
+            return [self._note(self.look_up(name, catalogue, ours)) for name in names]
+        asked = tuple(names)
+        known = self._known.get(asked)
+        if known is None or known.catalogue is not catalogue or not _has(ours, known.ids):
+            found = [self._note(self.look_up(name, catalogue, ours)) for name in asked]
+            self._remember(asked, found, catalogue, ours)
+            return found
+        return known.wanted.copy()
+
+    def ids(self, names: Sequence[str], catalogue: Catalogue) -> list[int]:
+        """The ids of those of ``names`` that can be had."""
+        known = self._known.get(tuple(names))
+        if known is not None and known.catalogue is catalogue:
+            return known.in_order
+        found = map(catalogue.by_name, names)
+        return [s.symbol_id for s in found if s is not None and s.enabled]
+
+    def look_up(self, name: str, catalogue: Catalogue | None, ours: Subscriptions | None) -> Wanted:
+        """What one name means; nobody in particular asks."""
+        if catalogue is None:
+            return Wanted(name, pending=True)
+        symbol = catalogue.by_name(name)
+        if symbol is None:
+            # Perhaps it is new: the list that follows then goes to everybody.
+            self._relist()
+            return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
+        if not symbol.enabled:
+            why = f"{symbol.name} is not enabled"
+            return Wanted(symbol.name, code="SYMBOL_DISABLED", message=why)
+        if ours is None:
+            return Wanted(symbol.name, pending=True)
+        if not _has(ours, {symbol.symbol_id}):
+            # Also when its prices come already: perhaps its description was refused.
+            ours.forgive(symbol.symbol_id)
+        return Wanted(symbol.name, pending=symbol.symbol_id not in ours.confirmed)
+
+    def __len__(self) -> int:
+        """How many lists are remembered."""
+        return len(self._known)
+
+    # -- inside
+
+    def _note(self, meant: Wanted) -> Wanted:
+        if meant.pending:
+            self._causes.note(meant.name.upper())
+        return meant
+
+    def _remember(
+        self,
+        asked: tuple[str, ...],
+        found: list[Wanted],
+        catalogue: Catalogue,
+        ours: Subscriptions,
+    ) -> None:
+        in_order = self.ids(asked, catalogue)
+        ids = frozenset(in_order)
+        if len(in_order) == len(asked) and _has(ours, ids):
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[asked] = Known(catalogue, found.copy(), in_order, ids)
+
+
+def _has(ours: Subscriptions, ids: frozenset[int] | set[int]) -> bool:
+    return ids <= ours.confirmed and ids <= ours.described
