@@ -13,6 +13,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 MOONSHOT = "moonshot"
 HELD = "floor held"
+FREE = "no floor"
 MISSED = "MISSED"
 OPEN = "not judged"
 
@@ -61,11 +62,11 @@ def judge(goal: Goal, rows: Rows, skipped: Mapping[str, str], ease: float = 1.0)
     holds = [_holds(goal, value, ease) for value in values]
     if spread > goal.spread:
         # Without a number it can still be plain which side of the floor all of them lie.
-        word = HELD if all(holds) else OPEN if any(holds) else MISSED
+        word = _held(goal) if all(holds) else OPEN if any(holds) else MISSED
         return Verdict(goal, word, values, f"too noisy, spread {spread:.1f}")
     if not _holds(goal, median, ease):
         return Verdict(goal, MISSED, values)
-    return Verdict(goal, MOONSHOT if _beyond(goal, median) else HELD, values)
+    return Verdict(goal, MOONSHOT if _beyond(goal, median) else _held(goal), values)
 
 
 def faults(rows: Rows, case: str) -> list[str]:
@@ -103,6 +104,10 @@ def _holds(goal: Goal, value: float, ease: float) -> bool:
     if goal.floor is None:
         return True
     return value >= goal.floor / ease if goal.more else value <= goal.floor * ease
+
+
+def _held(goal: Goal) -> str:
+    return FREE if goal.floor is None else HELD
 
 
 def _beyond(goal: Goal, value: float) -> bool:

@@ -67,7 +67,7 @@ def _windows(load: Load) -> Step:
 
 
 def _latencies(rate: float) -> Step:
-    load = Load(rate, 1, 100)
+    load = Load(rate, 1, 100, awake=True)
     what = f"latency at {rate:g} evenly spaced ticks/s to 100 clients"
     return _fanout(f"latency{rate:g}", what, load, PRODUCT, most_rounds=2)
 
@@ -93,6 +93,14 @@ def steps() -> list[Step]:
         ),
         _fanout("sets", "the same, each client its own 20 of 50 symbols", sets, PRODUCT, "node-ws"),
         _fanout("even", "200 ticks/s, evenly spaced, to 500 clients", EVEN, *everybody),
+        _fanout(
+            "calm",
+            "50 ticks/s, evenly spaced, to 500 clients: nobody is behind",
+            replace(EVEN, rate=50),
+            PRODUCT,
+            "autobahn",
+            "fastapi",
+        ),
         _fanout("many", "200 ticks/s in bursts of 10 to 5,000 clients", storm, PRODUCT),
         _fanout(
             "path",
@@ -113,7 +121,7 @@ def steps() -> list[Step]:
         _fanout(
             "closed",
             "saturation: 16 ticks in flight, 500 clients",
-            Load(0, 0, 500, window=16),
+            Load(0, 0, 500, window=16, awake=True),
             PRODUCT,
             "socketify",
         ),

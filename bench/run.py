@@ -190,7 +190,7 @@ def conclude(results: dict[str, Any], verdicts: Sequence[Verdict]) -> int:
         print(f"FAULT: {sentence}")
     for verdict in missed:
         print(f"MISSED: {verdict.goal.key}: {verdict.shown()}, floor {verdict.goal.floor:g}")
-    unsure = [verdict for verdict in verdicts if verdict.word == OPEN]
+    unsure = [one for one in verdicts if one.word == OPEN and one.goal.floor is not None]
     for verdict in unsure:
         print(f"NOT JUDGED: {verdict.goal.key}: {verdict.shown()}")
     if wrong or missed:

@@ -30,7 +30,8 @@ class Load:
     """Ticks per second in bursts, to so many clients; ``each`` symbols of their own, or all.
 
     ``records``: each event is a TLS record of its own. ``window``: not a rate but a closed loop
-    with so many ticks in flight.
+    with so many ticks in flight. ``awake``: the clients wait in epoll and do not nap, so that
+    latencies are exact and the server pays for waking them.
     """
 
     rate: float
@@ -40,6 +41,7 @@ class Load:
     each: int = 0
     records: bool = False
     window: int = 0
+    awake: bool = False
 
     @property
     def asked(self) -> float:
@@ -158,6 +160,7 @@ class Stage:
                 *("--each", str(load.each), "--watch", str(child.pid)),
                 *("--credit-port", str(ports["credit_port"])),
                 *(["--idle"] if idle else []),
+                *(["--awake"] if load.awake else []),
             ]
             generator = children.start("generator", command, **self._ours())
             wait = wait_until_open if server.raw or server.name == "sdk" else wait_until_ready

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.frames import Reader, masked, walk
 from bench.goals import GOALS, Goal
-from bench.judge import HELD, MISSED, MOONSHOT, OPEN, judge
+from bench.judge import FREE, HELD, MISSED, MOONSHOT, OPEN, judge
 from bench.plan import steps
 from bench.report import BEGIN, END, place
 from bench.schedule import STAMP_BYTES, Planned, Ticks, framed, micros, spot, varint
@@ -158,6 +159,12 @@ class JudgeTests(SynchronousTestCase):
         self.assertEqual(judge(GOAL, rounds(12, 12), {}).word, MOONSHOT)
         self.assertEqual(judge(GOAL, rounds(5, 5), {}).word, MISSED)
         self.assertEqual(judge(GOAL, rounds(5, 5), {}, ease=2).word, HELD)
+
+    def test_without_a_floor_nothing_is_held_or_missed(self) -> None:
+        """Such a row is there to be read."""
+        free = replace(GOAL, floor=None, moonshot=None)
+        self.assertEqual(judge(free, rounds(0.1, 0.1), {}).word, FREE)
+        self.assertEqual(judge(replace(GOAL, floor=None), rounds(12, 12), {}).word, MOONSHOT)
 
     def test_a_wide_spread_is_said_instead_of_a_number(self) -> None:
         """Whether the floor holds is told only when all rounds agree."""
