@@ -226,15 +226,18 @@ class Feed:
     # -- inside
 
     def _whole(self, updates: Iterable[SpotUpdate]) -> Iterator[Tick]:
-        metrics, complete = self._metrics, self.ticks.update
-        for update in updates:
-            metrics.ticks_in += 1
-            ours, symbol_id = self.subscriptions, update.symbol_id
-            # Else: after the end, after an unsubscription, or never asked for.
-            if ours and (symbol_id in ours.confirmed or ours.is_expected(symbol_id)):
-                tick = complete(update)
-                if tick is not None:
-                    yield tick
+        complete, came = self.ticks.update, 0
+        try:
+            for update in updates:
+                came += 1
+                ours, symbol_id = self.subscriptions, update.symbol_id
+                # Else: after the end, after an unsubscription, or never asked for.
+                if ours and (symbol_id in ours.confirmed or ours.is_expected(symbol_id)):
+                    tick = complete(update)
+                    if tick is not None:
+                        yield tick
+        finally:
+            self._metrics.ticks_in += came
 
     def _watched_by(self, make_watch: Callable[..., Watch]) -> Watch:
         watch = make_watch(

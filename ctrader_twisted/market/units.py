@@ -19,8 +19,10 @@ def price_text(points: int, digits: int) -> str:
 
     Integer arithmetic, so that no price ever reads 1.1000000000000001.
     """
-    shown = min(max(digits, 0), POINT_DIGITS)
-    scaled = round_points(points, shown) // 10 ** (POINT_DIGITS - shown)
+    shown, scaled = POINT_DIGITS, points
+    if digits < POINT_DIGITS:
+        shown = max(digits, 0)
+        scaled = round_points(points, shown) // 10 ** (POINT_DIGITS - shown)
     if shown == 0:
         return str(scaled)
     sign = "-" if scaled < 0 else ""

@@ -64,6 +64,7 @@ class Fanout:
         self._metrics = metrics
         self._window_s = window_s
         self._writer = TickWriter()
+        self._write = self._writer.tick
         self._dirty: list[Group] = []
         self._timer: IDelayedCall | None = None
         self._flushed_at = 0.0
@@ -80,7 +81,7 @@ class Fanout:
 
     def deliver(self, tick: Tick, groups: Collection[Group]) -> None:
         """Hand one tick to the groups that want it; it leaves at the end of this turn."""
-        frame = self._writer.tick(tick)
+        frame = self._write(tick)
         self.serial = serial = self.serial + 1
         self._newest[tick.symbol.key] = (serial, tick, frame)
         for group in groups:

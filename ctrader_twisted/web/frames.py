@@ -92,12 +92,14 @@ class TickWriter:
                 f'{head}{texts[bid]},"ask":{texts[ask]},"spread":{texts[ask - bid]}'
                 f',"timestamp":{tick.timestamp_ms},"seq":{tick.seq},"receivedAt":{received[1]}'
                 f"{tail}"
-            ).encode("ascii")
+            ).encode()
         except KeyError:
             self._remember(texts, digits, (bid, ask, ask - bid))
             return self.tick(tick, tail)
-        size = len(payload)
-        return (_HEADERS[size] if size < _SHORT else header(size)) + payload
+        try:
+            return _HEADERS[len(payload)] + payload
+        except IndexError:
+            return frame(payload)
 
     def _script(self, symbol: Symbol, digits: int) -> _Script:
         # A name comes from outside: as JSON, in ASCII, whatever is in it.
@@ -111,4 +113,5 @@ class TickWriter:
         if len(texts) >= _MEMO_SIZE:
             texts.clear()
         for points in prices:
-            texts[points] = price_text(points, digits)
+            if points not in texts:
+                texts[points] = price_text(points, digits)
