@@ -85,6 +85,7 @@ class Feed:
         self._batch = batch
         self.ticks = Ticks()
         self._left_over: set[int] = set()
+        self._belated: set[int] = set()
         self._listed_at, self.changed_at = 0.0, clock.seconds()
         self.watch = None if make_watch is None else self._watched_by(make_watch)
 
@@ -92,6 +93,7 @@ class Feed:
 
     def connecting(self) -> None:
         """An attempt begins."""
+        self._belated.clear()
         self._become(Phase.CONNECTING)
 
     def ready(self, catalogue: Catalogue, kept: bool) -> None:
@@ -106,9 +108,10 @@ class Feed:
             stopped=self._stopped,
             refused=self._refused,
             batch=self._batch,
-            left_over=self._left_over if kept else (),
+            left_over=self._belated.union(self._left_over if kept else ()),
             causes_of=lambda ids: self._causes.of(self._keys(ids)),
             had=lambda ids: self._causes.drop(self._keys(ids)),
+            belated=self._was_belated,
         )
         self._left_over = set()
         self.state = AccountState(
@@ -210,6 +213,12 @@ class Feed:
         # Prices may have come before their digits, and waited for them.
         waited = (self.ticks.catch_up(known.symbol_id) for known in details)
         self._deliver(tick for tick in waited if tick is not None)
+
+    def _was_belated(self, symbol_ids: Collection[int]) -> None:
+        if self.subscriptions is not None:
+            self.subscriptions.doubt(symbol_ids)
+        else:
+            self._belated.update(symbol_ids)
 
     def _stopped(self, symbol_ids: Iterable[int]) -> None:
         # No more prices of these: what we remember of them is no longer the price.

@@ -61,8 +61,8 @@ class Pursuit:
         in_flight: int = 4,
     ) -> None:
         """``missing`` gives the ids still to ask for, those in flight or refused included;
-        ``reached`` is told the ids that are as wanted now; ``refused`` one id that the venue
-        will not give; ``not_authorised`` that the account has lost its place.
+        ``reached`` is told the ids that are as wanted now, also after the end; ``refused`` one id
+        that the venue will not give; ``not_authorised`` that the account has lost its place.
         """
         self._name = name
         self._clock = clock
@@ -127,6 +127,9 @@ class Pursuit:
         self._room += 1
         self.busy.difference_update(ids)
         if self._ended:
+            if not isinstance(result, Failure):
+                # Done after all, and perhaps in the middle of another life.
+                self._reached(ids)
             return
         if isinstance(result, Failure):
             self._not_reached(result, ids)

@@ -66,23 +66,23 @@ class Subscriptions:
         left_over: Iterable[int] = (),
         causes_of: Callable[[Collection[int]], str] = lambda _: "",
         had: Callable[[Collection[int]], None] = lambda _: None,
+        belated: Callable[[Collection[int]], None] = lambda _: None,
     ) -> None:
         """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
-        what it will not send, ``had`` what is confirmed and described. ``left_over``: ids that an
-        earlier life on the same connection was subscribed to; they are unsubscribed first, since
-        only a new subscription brings a full price. ``causes_of``: for whom, as the log has it.
+        what it will not send, ``had`` what is confirmed and described, ``belated`` what was begun
+        or ended after this life (see `doubt`). ``left_over``: ids that an earlier life on the same
+        connection was subscribed to; they are unsubscribed first, since only a new subscription
+        brings a full price. ``causes_of``: for whom, as the log has it.
         """
-        self._session = session
-        self._wanted = wanted
+        self._session, self._wanted = session, wanted
         self._tell_described = described
         self._tell_stopped = stopped
         self._causes_of = causes_of
         self._tell_had = had
-        self.confirmed: set[int] = set(left_over)
-        self._renew: set[int] = set(left_over)
-        self.described: set[int] = set()
-        self._clock = clock
-        self._began_at = clock.seconds()
+        self._tell_belated = belated
+        self.confirmed, self.described = set(left_over), set[int]()
+        self._renew = self.confirmed.copy()
+        self._clock, self._began_at = clock, clock.seconds()
         pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
         self._describe = pursuit(
             "symbol details", self._to_describe, self._ask_details, self._are_described, refused
@@ -123,8 +123,16 @@ class Subscriptions:
         self.described.difference_update(symbol_ids)
         self._describe.pursue()
 
+    def doubt(self, symbol_ids: Collection[int]) -> None:
+        """A request of an earlier life was carried out now. What the venue sends of these symbols
+        is unclear: ended and begun again, it is as wanted.
+        """
+        self.confirmed.update(symbol_ids)
+        self._renew.update(symbol_ids)
+        self._unsubscribe.pursue()
+
     def end(self) -> None:
-        """The life of the session is over; late answers change nothing."""
+        """The life of the session is over; late answers are for the next one."""
         self._ended = True
         for pursuit in (self._describe, self._subscribe, self._unsubscribe):
             pursuit.end()
@@ -165,12 +173,13 @@ class Subscriptions:
 
     def _ask_subscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.subscribe_spots(self._session.account_id, ids)
+        # Perhaps it is done long after it was asked for again: then that is what counts.
         with errands.on_behalf_of(self._causes_of(ids)):
             return self._session.ask(
                 request,
                 api_pb2.ProtoOASubscribeSpotsRes,
                 Lane.SUBSCRIBE,
-                partial(self._late, self._started, ids),
+                partial(self._started, ids),
             )
 
     def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
@@ -181,19 +190,19 @@ class Subscriptions:
                 request,
                 api_pb2.ProtoOAUnsubscribeSpotsRes,
                 Lane.SUBSCRIBE,
-                partial(self._late, self._stopped, ids),
+                partial(self._stopped, ids),
             )
 
-    def _late(self, told: Callable[[Collection[int]], None], symbol_ids: Sequence[int]) -> None:
-        """Done after all, long after it was asked for again: the venue may have done it last."""
-        if not self._ended:
-            told(symbol_ids)
-
     def _are_described(self, symbol_ids: Collection[int]) -> None:
+        if self._ended:
+            return
         self.described.update(symbol_ids)
         self._tell_had(self.confirmed.intersection(symbol_ids))
 
     def _started(self, symbol_ids: Collection[int]) -> None:
+        if self._ended:
+            self._tell_belated(symbol_ids)
+            return
         self.confirmed.update(symbol_ids)
         self._tell_had(self.described.intersection(symbol_ids))
         if self.restored_s is None and not self._is_missing():
@@ -202,6 +211,9 @@ class Subscriptions:
         self._unsubscribe.pursue()
 
     def _stopped(self, symbol_ids: Collection[int]) -> None:
+        if self._ended:
+            self._tell_belated(symbol_ids)
+            return
         self.confirmed.difference_update(symbol_ids)
         self._renew.difference_update(symbol_ids)
         for symbol_id in symbol_ids:

@@ -153,6 +153,33 @@ class RestoreMachineTest(SynchronousTestCase):
         machine.wait(12.0)
         machine.teardown()
 
+    def test_a_subscription_done_in_another_life(self) -> None:
+        """The venue carries it out when the account was thrown out and is back, and nobody wants it
+        any more.
+        """
+        machine = RestoreMachine()
+        # A turn is on its way already, so that the request leaves before the bad news is read.
+        machine.leave(0)
+        machine.invalidate("session-ends")
+        machine.late(SUBSCRIBE, 9.0)
+        machine.subscribe(0, {"SYM000"})
+        machine.leave(0)
+        machine.wait(0.0)
+        machine.teardown()
+
+    def test_a_subscription_done_between_two_lives(self) -> None:
+        """The same while the account is let in again and its symbols are listed."""
+        machine = RestoreMachine()
+        # A turn is on its way already, so that the request leaves before the bad news is read.
+        machine.leave(0)
+        machine.invalidate("session-ends")
+        machine.late(SUBSCRIBE, 6.0)
+        machine.late("ProtoOASymbolsListReq", 8.0)
+        machine.subscribe(0, {"SYM000"})
+        machine.leave(0)
+        machine.wait(0.0)
+        machine.teardown()
+
     def test_in_any_order(self) -> None:
         """Whatever happens in whatever order, what is wanted is had in the end, and no more."""
         run_state_machine_as_test(

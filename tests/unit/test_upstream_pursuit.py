@@ -314,10 +314,14 @@ class EndTest(PursuitCase):
     """The life of the session is over."""
 
     def test_late_answers(self) -> None:
-        """After the end neither answers nor refusals change anything, and nothing is asked for."""
+        """After the end it is told what was done after all; refusals change nothing, and nothing is
+        asked for.
+        """
         self.want(range(300))
         self.pursuit.end()
         self.reply()
+        self.assertEqual(self.had, set(range(100)))
+        self.had.clear()
         self.reply(VenueRefusal("SYMBOL_NOT_FOUND"))
         self.reply(VenueRefusal("BLOCKED_PAYLOAD_TYPE"))
         self.pursuit.pursue()

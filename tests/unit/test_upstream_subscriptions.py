@@ -44,6 +44,7 @@ class SubscriptionsCase(SynchronousTestCase):
             refused=lambda number, error: self.told.refused(number, error.code),
             batch=100,
             left_over=left_over,
+            belated=lambda ids: self.told.belated(sorted(ids)),
         )
 
     def want(self, ids: Collection[int]) -> None:
@@ -229,7 +230,9 @@ class LifeTest(SubscriptionsCase):
     """The end, and the general truth."""
 
     def test_late_answers(self) -> None:
-        """After the end late answers change nothing and ask for nothing."""
+        """After the end late answers change nothing and ask for nothing; what was done so late is
+        told, for the life that follows.
+        """
         self.want([1, 2])
         self.settle()
         self.want([2, 3])
@@ -238,8 +241,30 @@ class LifeTest(SubscriptionsCase):
         self.settle()
         self.assertEqual(self.asker.total, total)
         self.assertEqual(self.subscriptions.confirmed, {1, 2})
-        self.assertEqual(self.told.calls, [])
+        self.assertEqual(sorted(self.told.all("belated")), [([1],), ([3],)])
+        self.assertEqual(len(self.told.calls), 2)
         self.assertEqual(self.known, [1, 2])
+        self.over()
+
+    def test_refused_late(self) -> None:
+        """What was refused after the end was not done."""
+        self.want([1])
+        self.subscriptions.end()
+        self.reply(SUBSCRIBE, bad=[1], code="ACCOUNT_NOT_AUTHORIZED")
+        self.assertEqual(self.told.calls, [])
+        self.over()
+
+    def test_doubt(self) -> None:
+        """What an earlier life asked for is done now: ended; and begun again where it is wanted."""
+        self.want([1])
+        self.settle()
+        self.subscriptions.doubt([1, 2])
+        self.assertEqual([asked.ids for asked in self.asker.open], [[1, 2]])
+        self.assertEqual(self.reply(UNSUBSCRIBE), 1)
+        self.assertEqual([asked.ids for asked in self.asker.open], [[1]])
+        self.assertEqual(self.reply(SUBSCRIBE), 1)
+        self.assertEqual(self.told.calls, [("stopped", ([1, 2],))])
+        self.assertEqual(self.subscriptions.confirmed, {1})
         self.over()
 
     @given(
