@@ -96,15 +96,15 @@ class Account:
         """Where the account stands now."""
         return self._feed.state
 
-    def subscribe(self, consumer: Consumer, names: Sequence[str]) -> list[Wanted]:
+    def subscribe(self, consumer: Consumer, names: Sequence[str]) -> tuple[Wanted, ...]:
         """Add wants by name, in any case; wanting twice counts once.
 
         Before the catalogue is known every name is accepted, pending.
         """
-        results = self._feed.resolve(names)
-        self._demand.want(consumer, [w.name.upper() for w in results if w.code is None])
+        meaning = self._feed.resolve(names)
+        self._demand.want(consumer, meaning.keys)
         self._pursue_soon()
-        return results
+        return meaning.wanted
 
     def unsubscribe(self, consumer: Consumer, names: Iterable[str]) -> list[Wanted]:
         """Remove wants by name; a name that was not wanted is fine."""

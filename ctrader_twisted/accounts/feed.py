@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from ctrader_twisted import errands
 from ctrader_twisted.accounts.causes import Causes
-from ctrader_twisted.accounts.names import Names, Wanted
+from ctrader_twisted.accounts.names import Meaning, Names, Wanted
 from ctrader_twisted.accounts.watch import Watch
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import (
@@ -175,7 +175,7 @@ class Feed:
 
     # -- what the account asks
 
-    def resolve(self, names: Sequence[str]) -> list[Wanted]:
+    def resolve(self, names: Sequence[str]) -> Meaning:
         """What names mean now. Before the catalogue is known every name may mean something."""
         return self._names.resolve(names, self.catalogue, self.subscriptions)
 

@@ -34,13 +34,22 @@ class Wanted(Struct, frozen=True, gc=False):
     message: str | None = None
 
 
+class Meaning(Struct, frozen=True):
+    """What a list of names means: each of them, in order, and the keys (upper-case names) of those
+    that can be had.
+    """
+
+    wanted: tuple[Wanted, ...]
+    keys: frozenset[str]
+
+
 class Known(Struct, frozen=True):
     """A list of names, all of which are had: true as long as ``catalogue`` is the one in force and
     the venue sends and has described all of ``ids``.
     """
 
     catalogue: Catalogue
-    wanted: list[Wanted]
+    meaning: Meaning
     in_order: list[int]
     ids: frozenset[int]
 
@@ -56,19 +65,19 @@ class Names:
 
     def resolve(
         self, names: Sequence[str], catalogue: Catalogue | None, ours: Subscriptions | None
-    ) -> list[Wanted]:
-        """What each of ``names`` means. Before the catalogue is known every name may mean
-        something; ``ours`` is what the venue has confirmed in this life of the session.
+    ) -> Meaning:
+        """What ``names`` mean. Before the catalogue is known every name may mean something;
+        ``ours`` is what the venue has confirmed in this life of the session.
         """
-        if catalogue is None or ours is None:
-            return [self._note(self.look_up(name, catalogue, ours)) for name in names]
         asked = tuple(names)
+        if catalogue is None or ours is None:
+            return self._look_up_all(asked, catalogue, ours)
         known = self._known.get(asked)
         if known is None or known.catalogue is not catalogue or not _has(ours, known.ids):
-            found = [self._note(self.look_up(name, catalogue, ours)) for name in asked]
-            self._remember(asked, found, catalogue, ours)
-            return found
-        return known.wanted.copy()
+            meaning = self._look_up_all(asked, catalogue, ours)
+            self._remember(asked, meaning, catalogue, ours)
+            return meaning
+        return known.meaning
 
     def ids(self, names: Sequence[str], catalogue: Catalogue) -> list[int]:
         """The ids of those of ``names`` that can be had."""
@@ -103,15 +112,19 @@ class Names:
 
     # -- inside
 
-    def _note(self, meant: Wanted) -> Wanted:
-        if meant.pending:
-            self._causes.note(meant.name.upper())
-        return meant
+    def _look_up_all(
+        self, asked: tuple[str, ...], catalogue: Catalogue | None, ours: Subscriptions | None
+    ) -> Meaning:
+        wanted = tuple(self.look_up(name, catalogue, ours) for name in asked)
+        for one in wanted:
+            if one.pending:
+                self._causes.note(one.name.upper())
+        return Meaning(wanted, frozenset(one.name.upper() for one in wanted if one.code is None))
 
     def _remember(
         self,
         asked: tuple[str, ...],
-        found: list[Wanted],
+        meaning: Meaning,
         catalogue: Catalogue,
         ours: Subscriptions,
     ) -> None:
@@ -120,7 +133,7 @@ class Names:
         if len(in_order) == len(asked) and _has(ours, ids):
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
-            self._known[asked] = Known(catalogue, found.copy(), in_order, ids)
+            self._known[asked] = Known(catalogue, meaning, in_order, ids)
 
 
 def _has(ours: Subscriptions, ids: frozenset[int] | set[int]) -> bool:

@@ -58,7 +58,8 @@ class Demand:
     def want(self, consumer: Consumer, keys: Iterable[str]) -> None:
         """Add wants; wanting twice counts once."""
         wants = self.wants_of(consumer)
-        self._move(consumer, wants.union(keys))
+        # A frozen set that is handed in stays the same object, with the hash that it remembers.
+        self._move(consumer, wants.union(keys) if wants else frozenset(keys))
 
     def unwant(self, consumer: Consumer, keys: Iterable[str], now: float) -> None:
         """Remove wants; the grace period of symbols that nobody wants any more begins."""

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import UNSET
 
 from ctrader_twisted import contract
-from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.errors import ClientRequestError
 
 _header = msgspec.json.Decoder(contract.Header)
 _tag = msgspec.json.Decoder(contract.Tag)
 _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
+# Requests that are remembered as they came: copies of a page all send the same bytes. Few, since a
+# client may make one as large as it likes.
+REMEMBERED = 8
+
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
 
@@ -54,17 +56,21 @@ def read(payload: bytes, kind: type[StructT]) -> StructT:
         raise ClientRequestError("NOT_JSON", f"not a JSON object: {error}") from error
 
 
-def names(request: contract.Subscribe) -> list[str]:
-    """The names that a request is about; ClientRequestError when it has none."""
+@lru_cache(maxsize=REMEMBERED)
+def read_subscribe(payload: bytes) -> tuple[tuple[str, ...], bool]:
+    """The names that a `subscribe` or `unsubscribe` is about, and whether their last ticks are
+    wanted; ClientRequestError when it has none.
+    """
+    request = read(payload, contract.Subscribe)
     asked = request.names()
     if asked is None:
         raise ClientRequestError("BAD_REQUEST", "`symbols` (an array of names) is missing")
-    return asked
+    return tuple(asked), request.snapshot
 
 
 def within(
-    names: list[str], had: Collection[str], known: Collection[str] | None, room: float
-) -> tuple[list[str], list[str]]:
+    names: Sequence[str], had: Collection[str], known: Collection[str] | None, room: float
+) -> tuple[Sequence[str], Sequence[str]]:
     """Those of ``names`` that may be subscribed to, and those beyond ``room`` more.
 
     ``had`` are the names that the client has already, ``known`` those that there are (None: nobody
@@ -87,22 +93,3 @@ def within(
         else:
             beyond.append(name)
     return allowed, beyond
-
-
-def subscribed(wanted: Wanted) -> contract.Result:
-    """What became of a want, as it is told."""
-    if wanted.code is None and not wanted.pending:
-        return _had(wanted.name)
-    return contract.Result(
-        symbol=wanted.name,
-        status="subscribed" if wanted.code is None else "error",
-        message=wanted.message or UNSET,
-        code=wanted.code or UNSET,
-        pending=wanted.pending,
-    )
-
-
-@lru_cache(maxsize=10_000)
-def _had(name: str) -> contract.Result:
-    # The names are the catalogue's, and every client that comes hears the same of them.
-    return contract.Result(symbol=name, status="subscribed")

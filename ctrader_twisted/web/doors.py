@@ -37,7 +37,7 @@ WRONG_KEYS = 5.0
 WRONG_KEYS_PER_S = 0.2
 
 READ = "read"
-_FORWARDED = ("x-forwarded-for", "forwarded", "x-real-ip", "via")
+_FORWARDED = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +176,9 @@ class Doors:
 
     def _visitor(self, request: Any) -> Visitor:
         peer = peer_address(request)
-        header = _reader(request)
-        address = self.policy.proxies.client_behind(peer, header("x-forwarded-for"))
-        through_stranger = not self.policy.proxies.trusts(peer) and any(map(header, _FORWARDED))
+        proxies, header = self.policy.proxies, _reader(request)
+        address = proxies.client_behind(peer, header(b"x-forwarded-for"))
+        through_stranger = not proxies.trusts(peer) and any(map(header, _FORWARDED))
         is_here = self.policy.is_local and visitors.is_loopback(address) and not through_stranger
         return Visitor(
             address=address or peer,
@@ -188,7 +188,7 @@ class Doors:
         )
 
     def _check_host(self, request: Any) -> None:
-        host = _reader(request)("host")
+        host = _reader(request)(b"host")
         if host is None and request.clientproto == b"HTTP/1.0":
             # Health checks of old proxies. A browser, which could be led here, names its host.
             return
@@ -203,7 +203,7 @@ class Doors:
 
     def _check_origin(self, request: Any) -> None:
         header = _reader(request)
-        origin, host = header("origin"), header("host") or ""
+        origin, host = header(b"origin"), header(b"host") or ""
         if origin is None or visitors.is_same_origin(origin, host):
             return
         if not self._is_allowed(origin):
@@ -218,7 +218,7 @@ class Doors:
         return origin.lower() in self.policy.origins
 
     def _read_key(self, request: Any, visitor: Visitor) -> None:
-        given = _reader(request)("authorization")
+        given = _reader(request)(b"authorization")
         if given is None:
             return
         scheme, _, text = given.partition(" ")
@@ -243,7 +243,7 @@ class Doors:
     def _check_body(self, request: Any) -> None:
         if not getattr(request, "body_bytes", 0):
             return
-        kind = (_reader(request)("content-type") or "").partition(";")[0].strip().lower()
+        kind = (_reader(request)(b"content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Refused(415, "a body must be JSON, and its Content-Type application/json")
 
@@ -290,10 +290,13 @@ def address_of(peer: object) -> str:
     return visitors.UNIX if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", ""))
 
 
-def _reader(request: Any) -> Callable[[str], str | None]:
-    def read(name: str) -> str | None:
+def _reader(request: Any) -> Callable[[bytes], str | None]:
+    """The headers of a request as text, by their names in lower case."""
+    raw = request.requestHeaders.getRawHeaders
+
+    def read(name: bytes) -> str | None:
         # Two headers of one name: the strict reading is both, and no check passes on that.
-        values = request.requestHeaders.getRawHeaders(name.encode("ascii"))
+        values = raw(name)
         # Any octet may stand in a header, and none of them may break us.
         return None if values is None else b", ".join(values).decode("latin-1")
 

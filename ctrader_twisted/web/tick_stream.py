@@ -36,14 +36,8 @@ from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import HEALTH, SLOW, Audience
 from ctrader_twisted.web.client_errands import ClientErrand
-from ctrader_twisted.web.client_requests import (
-    names,
-    read,
-    read_header,
-    read_id,
-    subscribed,
-    within,
-)
+from ctrader_twisted.web.client_replies import SubscribeReplies
+from ctrader_twisted.web.client_requests import read, read_header, read_id, read_subscribe, within
 from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
 from ctrader_twisted.web.lobby import Lobby
@@ -150,12 +144,7 @@ class TickStreamProtocol(GatedProtocol):
 
     def withdrawn(self, wanted: Wanted) -> None:
         """A pending symbol turned out to be impossible."""
-        self._reply(
-            contract.SubscribeResponse(
-                results=[subscribed(wanted)],
-                symbols=self._subscriptions(),
-            )
-        )
+        self._tell_subscribed(UNSET, [wanted])
 
     # -- requests
 
@@ -181,25 +170,16 @@ class TickStreamProtocol(GatedProtocol):
         self._reply(self.factory.audience.status(request_id, health=health))
 
     def _subscribe(self, payload: bytes, request_id: Any) -> list[Wanted]:
-        request = read(payload, contract.Subscribe)
-        allowed, beyond = self._within_limit(names(request))
-        results = self.factory.account.subscribe(self.outbox, allowed)
-        told = [*results, *beyond]
+        asked, with_snapshots = read_subscribe(payload)
+        allowed, beyond = self._within_limit(asked)
+        told = [*self.factory.account.subscribe(self.outbox, allowed), *beyond]
         ticks = self._last_ticks(allowed)
-        self._reply(
-            contract.SubscribeResponse(
-                id=request_id,
-                results=[subscribed(wanted) for wanted in told],
-                symbols=self._subscriptions(),
-            ),
-            ticks if request.snapshot else [],
-        )
+        self._tell_subscribed(request_id, told, ticks if with_snapshots else ())
         return told
 
     def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
-        request = read(payload, contract.Subscribe)
-        account = self.factory.account
-        results = account.unsubscribe(self.outbox, names(request))
+        asked, _ = read_subscribe(payload)
+        results = self.factory.account.unsubscribe(self.outbox, asked)
         self._reply(
             contract.UnsubscribeResponse(
                 id=request_id,
@@ -218,7 +198,7 @@ class TickStreamProtocol(GatedProtocol):
 
     # -- inside
 
-    def _within_limit(self, names: list[str]) -> tuple[list[str], list[Wanted]]:
+    def _within_limit(self, names: Sequence[str]) -> tuple[Sequence[str], list[Wanted]]:
         account, limit = self.factory.account, self.factory.audience.limits.symbols
         had = account.subscriptions(self.outbox)
         own, shared = limit - len(had), self.factory.lobby.room(self)
@@ -236,7 +216,7 @@ class TickStreamProtocol(GatedProtocol):
         self.factory.lobby.holds(self, len(symbols))
         return symbols
 
-    def _last_ticks(self, names: list[str]) -> list[Tick]:
+    def _last_ticks(self, names: Sequence[str]) -> list[Tick]:
         ticks = self.factory.account.last_ticks(names)
         self.factory.audience.fanout.recall(ticks)
         return ticks
@@ -270,11 +250,16 @@ class TickStreamProtocol(GatedProtocol):
         else:
             self._patience.take()
 
-    def _reply(self, outgoing: contract.Outgoing, ticks: Sequence[Tick] = ()) -> None:
-        # Ticks of this turn that were due before the reply go before it.
-        self.outbox.flush()
+    def _tell_subscribed(
+        self, request_id: Any, told: list[Wanted], ticks: Sequence[Tick] = ()
+    ) -> None:
+        symbols = self._subscriptions()
+        payload, frame = self.factory.replies.write(request_id, told, symbols)
+        self.say(payload, frame, ticks)
+
+    def _reply(self, outgoing: contract.Outgoing) -> None:
         payload = frames.encode(outgoing)
-        self.say(payload, frames.frame(payload), ticks)
+        self.say(payload, frames.frame(payload))
 
     def too_slow(self, reason: str) -> None:
         """The outbox gives up on this client."""
@@ -327,6 +312,7 @@ class TickStreamFactory(WebSocketServerFactory):
         self.lobby = lobby
         self.metrics = metrics
         self.messages_per_s = messages_per_s
+        self.replies = SubscribeReplies()
         self.setProtocolOptions(
             webStatus=False,
             # Tell the client why (1007, 1009, ...) instead of cutting the line.

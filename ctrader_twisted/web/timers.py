@@ -17,36 +17,48 @@ class Timers:
     """What Autobahn wants of a timer, on a clock that was handed in.
 
     Thousands of clients have a ping each; those that are due within the same fifth of a second
-    share one timer of the reactor.
+    share one timer of the reactor. It stays when the last of them is cancelled, since in a storm
+    of handshakes the next one follows at once; none stays when nothing is to come any more.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._due: dict[int, tuple[IDelayedCall, set[Call]]] = {}
+        self._to_come = 0
 
     def call_later(self, delay_s: float, call: Callable[..., object], *args: Any) -> Call:
         """As `callLater`, up to a fifth of a second late."""
         now = self._clock.seconds()
         bucket = ceil((now + delay_s) / BUCKET_S - 1e-6)
-        if bucket not in self._due:
+        due = self._due.get(bucket)
+        if due is None:
             timer = self._clock.callLater(max(0.0, bucket * BUCKET_S - now), self._ring, bucket)
-            self._due[bucket] = (timer, set())
+            due = self._due[bucket] = (timer, set())
         one = Call(self, bucket, call, args)
-        self._due[bucket][1].add(one)
+        due[1].add(one)
+        self._to_come += 1
         return one
 
     def forget(self, one: Call) -> None:
         """It was cancelled."""
-        timer, calls = self._due.get(one.bucket, (None, set()))
-        calls.discard(one)
-        if timer is not None and not calls:
-            del self._due[one.bucket]
-            timer.cancel()
+        self._to_come -= 1
+        due = self._due.get(one.bucket)
+        if due is not None:
+            due[1].discard(one)
+        self._rest()
 
     def _ring(self, bucket: int) -> None:
         for one in list(self._due.pop(bucket)[1]):
             if not one.is_over:
+                self._to_come -= 1
                 one.ring()
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._to_come:
+            for timer, _ in self._due.values():
+                timer.cancel()
+            self._due.clear()
 
 
 class Call:

@@ -60,7 +60,7 @@ def requests(octets: bytes) -> None:
     try:
         client_requests.read_header(octets, False)
         client_requests.read(octets, contract.Connect)
-        names = client_requests.names(client_requests.read(octets, contract.Subscribe))
+        names, _ = client_requests.read_subscribe(octets)
     except ClientRequestError:
         return
     if len({name.upper() for name in names}) != len(names):

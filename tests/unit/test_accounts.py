@@ -109,7 +109,7 @@ class AccountCase(SynchronousTestCase):
 
     def want(self, *names: str, who: Any = None) -> list[Wanted]:
         """Subscribe, and let the turn of the reactor pass."""
-        results = self.account.subscribe(who or self.one, names)
+        results = list(self.account.subscribe(who or self.one, names))
         self.clock.advance(0)
         return results
 

@@ -62,15 +62,16 @@ class NamesTest(SynchronousTestCase):
     def resolve(self, *names: str) -> list[Wanted]:
         """What they mean now."""
         had: Any = self.had
-        return self.names.resolve(names, self.catalogue, had)
+        meaning = self.names.resolve(names, self.catalogue, had)
+        self.assertEqual(meaning.keys, {w.name.upper() for w in meaning.wanted if not w.code})
+        return list(meaning.wanted)
 
     def test_the_same_list_is_looked_up_once(self) -> None:
         """Who asks next gets the same answer, without a look at any of its names."""
         first = self.resolve("eurusd", "GBPUSD")
         self.assertEqual(first, [Wanted("EURUSD"), Wanted("GBPUSD")])
         looks = self.catalogue.looks
-        first.append(Wanted("what a caller does with its answer is its own"))
-        self.assertEqual(self.resolve("eurusd", "GBPUSD"), first[:2])
+        self.assertEqual(self.resolve("eurusd", "GBPUSD"), first)
         self.assertEqual(self.names.ids(["eurusd", "GBPUSD"], self.catalogue), [1, 2])
         self.assertEqual(self.catalogue.looks, looks)
 
@@ -110,10 +111,11 @@ class NamesTest(SynchronousTestCase):
 
     def test_before_the_catalogue_and_during_an_outage(self) -> None:
         """Every name may mean something; then every symbol that there is."""
-        self.assertEqual(self.names.resolve(["no"], None, None), [Wanted("no", pending=True)])
+        before = self.names.resolve(["no"], None, None)
+        self.assertEqual(before.wanted, (Wanted("no", pending=True),))
         self.resolve("eurusd")
         during = self.names.resolve(["eurusd"], self.catalogue, None)
-        self.assertEqual(during, [Wanted("EURUSD", pending=True)])
+        self.assertEqual(during.wanted, (Wanted("EURUSD", pending=True),))
 
     def test_lists_without_end(self) -> None:
         """Who makes up a new list each time fills no memory."""

@@ -42,7 +42,7 @@ class CorrelationTest(AccountCase):
     def ask(self, known_as: str, *names: str) -> list[Wanted]:
         """A client's request, in a reactor turn that is not over yet."""
         with Errand(known_as):
-            return self.account.subscribe(self.one, names)
+            return list(self.account.subscribe(self.one, names))
 
     def sent(self) -> list[tuple[str, str]]:
         """What was sent to the venue since it was looked at: kind, and correlation id."""
