@@ -35,6 +35,8 @@ PATIENCE = 2
 _NOT_AUTHORISED = {Remedy.REAUTHORISE, Remedy.REFRESH}
 # The request may come back as it is; anything else is the fault of one of its ids.
 _NOT_NOW = {Remedy.RETRY, Remedy.GIVE_UP}
+# One that is refused so will heal; an "already" about something else says nothing of it.
+_LATER = {Remedy.WAIT, Remedy.SUCCEED, *_NOT_NOW}
 
 
 class Pursuit:
@@ -59,10 +61,12 @@ class Pursuit:
         not_authorised: Callable[[VenueRefusal], None],
         batch: int,
         in_flight: int = 4,
+        already: str = "",
     ) -> None:
         """``missing`` gives the ids still to ask for, those in flight or refused included;
         ``reached`` is told the ids that are as wanted now, also after the end; ``refused`` one id
         that the venue will not give; ``not_authorised`` that the account has lost its place.
+        ``already`` is the code of a refusal that says it was so before.
         """
         self._name = name
         self._clock = clock
@@ -73,6 +77,7 @@ class Pursuit:
         self._not_authorised = not_authorised
         self._batch = batch
         self._room = in_flight
+        self._already = already
         self._next: list[list[int]] = []
         self._unanswered: dict[tuple[int, ...], int] = {}
         self.busy: set[int] = set()
@@ -189,12 +194,12 @@ class Pursuit:
             if self._pause is None:
                 self._in_vain = min(self._in_vain + 1, PATIENCE + self._batch.bit_length())
             self._wait(error)
-        elif remedy is Remedy.SUCCEED and (was_asked_before or len(ids) == 1):
+        elif error.code == self._already and (was_asked_before or len(ids) == 1):
             self._reached(ids)
         elif len(ids) > 1:
             middle = len(ids) // 2
             self._next += [ids[middle:], ids[:middle]]
-        elif remedy is Remedy.WAIT or remedy in _NOT_NOW:
+        elif remedy in _LATER:
             self._leave_alone(error, ids[0])
         else:
             self._give_up(error, ids[0])

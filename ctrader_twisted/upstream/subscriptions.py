@@ -87,12 +87,10 @@ class Subscriptions:
         self._describe = pursuit(
             "symbol details", self._to_describe, self._ask_details, self._are_described, refused
         )
-        self._subscribe = pursuit(
-            "subscribe", self._to_subscribe, self._ask_subscribe, self._started, refused
-        )
-        self._unsubscribe = pursuit(
-            "unsubscribe", self._to_unsubscribe, self._ask_unsubscribe, self._stopped, self._was_not
-        )
+        start = self._to_subscribe, self._ask_subscribe, self._started
+        self._subscribe = pursuit("subscribe", *start, refused, already="ALREADY_SUBSCRIBED")
+        stop = self._to_unsubscribe, self._ask_unsubscribe, self._stopped
+        self._unsubscribe = pursuit("unsubscribe", *stop, self._was_not)
 
     def pursue(self) -> None:
         """Ask for whatever is missing now."""

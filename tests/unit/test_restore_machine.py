@@ -182,6 +182,14 @@ class RestoreMachineTest(SynchronousTestCase):
         machine.wait(0.0)
         machine.teardown()
 
+    def test_already_something_else(self) -> None:
+        """A venue says of a subscription that the account is logged in: that is no subscription."""
+        machine = RestoreMachine()
+        machine.refuse(SUBSCRIBE, "ALREADY_LOGGED_IN", 1)
+        machine.subscribe(0, {"SYM000"})
+        machine.wait(0.0)
+        machine.teardown()
+
     def test_in_any_order(self) -> None:
         """Whatever happens in whatever order, what is wanted is had in the end, and no more."""
         run_state_machine_as_test(

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.errors import ConnectionEnded, RequestTimeout, VenueRefusal
-from ctrader_twisted.upstream.pursuit import Pursuit
+from ctrader_twisted.upstream.pursuit import RETRY_MAX_S, Pursuit
 
 ENDED = ConnectionEnded("cut", sent=True)
 
@@ -43,6 +43,7 @@ class PursuitCase(SynchronousTestCase):
             not_authorised=self._thrown_out,
             batch=100,
             in_flight=in_flight,
+            already="ALREADY_SUBSCRIBED",
         )
 
     def _ask(self, ids: Sequence[int]) -> Deferred[Any]:
@@ -202,6 +203,17 @@ class RefusalTest(PursuitCase):
         """What is already subscribed is as wanted, once it stands alone."""
         self.want([1, 2])
         self.answer_all({2}, "ALREADY_SUBSCRIBED")
+        self.assertEqual((self.had, self.refused), ({1, 2}, []))
+        self.over()
+
+    def test_already_something_else(self) -> None:
+        """An "already" that is not about the request says nothing of it: it is asked for again."""
+        self.want([1, 2])
+        self.reply(VenueRefusal("ALREADY_LOGGED_IN"))
+        self.answer_all({2}, "ALREADY_LOGGED_IN")
+        self.assertEqual((self.had, self.refused), ({1}, []))
+        self.clock.advance(RETRY_MAX_S)
+        self.reply()
         self.assertEqual((self.had, self.refused), ({1, 2}, []))
         self.over()
 
