@@ -102,21 +102,22 @@ class Account:
         Before the catalogue is known every name is accepted, pending.
         """
         meaning = self._feed.resolve(names)
-        self._demand.want(consumer, meaning.keys)
-        self._pursue_soon()
+        is_new = self._demand.want(consumer, meaning.keys)
+        if is_new or not meaning.is_had:
+            self._pursue_soon()
         return meaning.wanted
 
     def unsubscribe(self, consumer: Consumer, names: Iterable[str]) -> list[Wanted]:
         """Remove wants by name; a name that was not wanted is fine."""
         names = list(names)
-        self._demand.unwant(consumer, [n.upper() for n in names], self._clock.seconds())
-        self._pursue_soon()
+        if self._demand.unwant(consumer, [n.upper() for n in names], self._clock.seconds()):
+            self._pursue_soon()
         return [Wanted(self._feed.spelling(name)) for name in names]
 
     def leave(self, consumer: Consumer) -> None:
         """The consumer is gone, and its wants with it."""
-        self._demand.leave(consumer, self._clock.seconds())
-        self._pursue_soon()
+        if self._demand.leave(consumer, self._clock.seconds()):
+            self._pursue_soon()
 
     def subscriptions(self, consumer: Consumer) -> list[str]:
         """The names that one consumer wants, in order of name."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from ctrader_twisted.accounts.causes import Causes
 from ctrader_twisted.market.symbols import Catalogue
@@ -36,11 +37,12 @@ class Wanted(Struct, frozen=True, gc=False):
 
 class Meaning(Struct, frozen=True):
     """What a list of names means: each of them, in order, and the keys (upper-case names) of those
-    that can be had.
+    that can be had. ``is_had``: of all of them the venue has confirmed and described.
     """
 
     wanted: tuple[Wanted, ...]
     keys: frozenset[str]
+    is_had: bool = False
 
 
 class Known(Struct, frozen=True):
@@ -74,9 +76,7 @@ class Names:
             return self._look_up_all(asked, catalogue, ours)
         known = self._known.get(asked)
         if known is None or known.catalogue is not catalogue or not _has(ours, known.ids):
-            meaning = self._look_up_all(asked, catalogue, ours)
-            self._remember(asked, meaning, catalogue, ours)
-            return meaning
+            return self._remember(asked, self._look_up_all(asked, catalogue, ours), catalogue, ours)
         return known.meaning
 
     def ids(self, names: Sequence[str], catalogue: Catalogue) -> list[int]:
@@ -127,13 +127,15 @@ class Names:
         meaning: Meaning,
         catalogue: Catalogue,
         ours: Subscriptions,
-    ) -> None:
+    ) -> Meaning:
         in_order = self.ids(asked, catalogue)
         ids = frozenset(in_order)
         if len(in_order) == len(asked) and _has(ours, ids):
             if len(self._known) >= REMEMBERED:
                 self._known.clear()
+            meaning = replace(meaning, is_had=True)
             self._known[asked] = Known(catalogue, meaning, in_order, ids)
+        return meaning
 
 
 def _has(ours: Subscriptions, ids: frozenset[int] | set[int]) -> bool:

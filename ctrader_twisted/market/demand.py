@@ -55,19 +55,23 @@ class Demand:
         self.groups: Callable[[str], Collection[Group] | None] = self._by_key.get
         self._lingering: dict[str, float] = {}
 
-    def want(self, consumer: Consumer, keys: Iterable[str]) -> None:
-        """Add wants; wanting twice counts once."""
+    def want(self, consumer: Consumer, keys: Iterable[str]) -> bool:
+        """Add wants; wanting twice counts once. True when one of them was nobody's before."""
         wants = self.wants_of(consumer)
         # A frozen set that is handed in stays the same object, with the hash that it remembers.
-        self._move(consumer, wants.union(keys) if wants else frozenset(keys))
+        return self._move(consumer, wants.union(keys) if wants else frozenset(keys))
 
-    def unwant(self, consumer: Consumer, keys: Iterable[str], now: float) -> None:
-        """Remove wants; the grace period of symbols that nobody wants any more begins."""
-        self._move(consumer, self.wants_of(consumer).difference(keys), now)
+    def unwant(self, consumer: Consumer, keys: Iterable[str], now: float) -> bool:
+        """Remove wants; the grace period of symbols that nobody wants any more begins. True when
+        there is one.
+        """
+        return self._move(consumer, self.wants_of(consumer).difference(keys), now)
 
-    def leave(self, consumer: Consumer, now: float) -> None:
-        """The consumer is gone, and its wants with it. Leaving twice does nothing."""
-        self._move(consumer, frozenset(), now)
+    def leave(self, consumer: Consumer, now: float) -> bool:
+        """The consumer is gone, and its wants with it. Leaving twice does nothing. True when one
+        of them is nobody's now.
+        """
+        return self._move(consumer, frozenset(), now)
 
     def group_of(self, consumer: Consumer) -> Group | None:
         """Where one consumer stands; None when it wants nothing."""
@@ -92,22 +96,25 @@ class Demand:
         """When the next grace period ends; None when none is running."""
         return min(self._lingering.values(), default=None)
 
-    def _move(self, consumer: Consumer, keys: frozenset[str], now: float = 0.0) -> None:
+    def _move(self, consumer: Consumer, keys: frozenset[str], now: float = 0.0) -> bool:
         old = self._group_of.get(consumer)
         if (old.keys if old is not None else frozenset()) == keys:
-            return
+            return False
+        before = len(self._by_key)
         new = self._enter(keys)
+        is_changed = len(self._by_key) > before
         # The consumer first: it may have frames of this turn to collect from its old group.
         consumer.join(new)
         if old is not None:
             old.members.discard(consumer)
             if not old.members:
-                self._dissolve(old, now)
+                is_changed = self._dissolve(old, now) or is_changed
         if new is None:
             del self._group_of[consumer]
         else:
             new.members.add(consumer)
             self._group_of[consumer] = new
+        return is_changed
 
     def _enter(self, keys: frozenset[str]) -> Group | None:
         if not keys:
@@ -120,7 +127,8 @@ class Demand:
                 self._lingering.pop(key, None)
         return group
 
-    def _dissolve(self, group: Group, now: float) -> None:
+    def _dissolve(self, group: Group, now: float) -> bool:
+        before = len(self._by_key)
         del self._groups[group.keys]
         for key in group.keys:
             groups = self._by_key[key]
@@ -128,3 +136,4 @@ class Demand:
             if not groups:
                 del self._by_key[key]
                 self._lingering[key] = now + self._grace_s
+        return len(self._by_key) < before

@@ -132,6 +132,30 @@ class AccountCase(SynchronousTestCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
+class CrowdTest(AccountCase):
+    """Many who want the same."""
+
+    def test_nothing_is_looked_for_when_nothing_is_new(self) -> None:
+        """Who comes and goes without changing what is wanted costs the account no look at it."""
+        self.connect()
+        self.want("EURUSD", "GBPUSD")
+        self.serve()
+        others = [Recorder() for _ in range(3)]
+        timers = len(self.clock.getDelayedCalls())
+        for one in others:
+            self.account.subscribe(one, ["EURUSD", "GBPUSD"])
+        self.account.unsubscribe(others[0], ["GBPUSD"])
+        self.account.leave(others[1])
+        self.account.leave(others[1])
+        self.assertEqual(len(self.clock.getDelayedCalls()), timers)
+        self.account.leave(self.one)
+        self.account.unsubscribe(others[2], ["GBPUSD"])
+        self.assertEqual(len(self.clock.getDelayedCalls()), timers + 1)
+        self.clock.advance(GRACE_S)
+        self.assertEqual(self.serve(), [("UnsubscribeSpots", [2])])
+        self.over()
+
+
 class NamesTest(AccountCase):
     """What becomes of the names that clients ask for."""
 

@@ -115,30 +115,31 @@ class DemandMachine(RuleBasedStateMachine):
     @rule(who=WHO, keys=KEYS)
     def want(self, who: int, keys: set[str]) -> None:
         """Somebody wants more."""
-        self.demand.want(self.holders[who], keys)
-        self._become(who, self.wants[who] | keys)
+        is_changed = self.demand.want(self.holders[who], keys)
+        self._become(who, self.wants[who] | keys, is_changed)
 
     @rule(who=WHO, keys=KEYS)
     def unwant(self, who: int, keys: set[str]) -> None:
         """Somebody wants less."""
-        self.demand.unwant(self.holders[who], keys, self.now)
-        self._become(who, self.wants[who] - keys)
+        is_changed = self.demand.unwant(self.holders[who], keys, self.now)
+        self._become(who, self.wants[who] - keys, is_changed)
 
     @rule(who=WHO)
     def leave(self, who: int) -> None:
         """Somebody goes."""
-        self.demand.leave(self.holders[who], self.now)
-        self._become(who, set())
+        is_changed = self.demand.leave(self.holders[who], self.now)
+        self._become(who, set(), is_changed)
 
     @rule(seconds=st.sampled_from([0.0, 1.0, 2.5, 5.0]))
     def time_passes(self, seconds: float) -> None:
         """Graces run."""
         self.now += seconds
 
-    def _become(self, who: int, keys: set[str]) -> None:
+    def _become(self, who: int, keys: set[str], is_changed: bool) -> None:
         before = set().union(*self.wants.values())
         self.wants[who] = set(keys)
         after = set().union(*self.wants.values())
+        assert is_changed == (before != after)
         self.until.update(dict.fromkeys(before - after, self.now + GRACE_S))
         for key in after:
             self.until.pop(key, None)
