@@ -19,6 +19,9 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
   closing handshake is not cancelled when the connection ends.
 * A client that says goodbye and then reads nothing would keep its socket for ever: closing waits
   until everything is written, and nobody bounds that wait.
+* Pings are answered without limit, and frames of no message (empty, split, after the goodbye) are
+  parsed without limit: one client that sends nothing else makes all the others wait. So frames have
+  an allowance; who has used it up is shown out, and nothing more is read of it.
 """
 
 from __future__ import annotations
@@ -34,6 +37,7 @@ from autobahn.websocket.compress import PerMessageDeflateOffer, PerMessageDeflat
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from ctrader_twisted.budget import Bucket
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import redact
 from ctrader_twisted.metrics import Metrics
@@ -46,6 +50,12 @@ from ctrader_twisted.web.timers import Timers
 
 _REASON_LENGTH = 200
 
+POLICY = 1008
+# Frames per second, whatever is in them: so many for each message that is allowed, for who splits
+# messages, and at least so many. Twice as many at once.
+FRAMES_PER_MESSAGE = 10.0
+LEAST_FRAMES_PER_S = 50.0
+
 # Shared by all who are past their handshake.
 _NO_HEADERS: dict[str, Any] = {}
 _NO_STATS = autobahn.websocket.protocol.TrafficStats()
@@ -57,6 +67,7 @@ class GatedFactory(Protocol):
 
     clock: IReactorTime
     metrics: Metrics
+    messages_per_s: float
 
     def outbox(self, connection: Any) -> Outbox:
         """A way out for a new connection, which has its transport already."""
@@ -81,6 +92,8 @@ class GatedProtocol(WebSocketServerProtocol):
     closeHandshakeTimeout: float
     log = _Silence()
     _cut: IDelayedCall | None = None
+    # What may come; made at the first frame, since most clients say hardly anything.
+    _frames: Bucket | None = None
 
     def connectionMade(self) -> None:
         """The socket is ours: from now on nobody else writes to it."""
@@ -103,6 +116,18 @@ class GatedProtocol(WebSocketServerProtocol):
                 self.closeHandshakeTimeout, self._closeConnection, True
             )
         super().dropConnection(abort)
+
+    def onFrameBegin(self) -> None:
+        """A frame begins, of whatever kind."""
+        now = self.factory.clock.seconds()
+        if self._frames is None:
+            rate = max(LEAST_FRAMES_PER_S, FRAMES_PER_MESSAGE * self.factory.messages_per_s)
+            self._frames = Bucket(rate, now, 2 * rate)
+        if self._frames.wait(now) > 0:
+            self._hear_no_more()
+        else:
+            self._frames.take()
+        super().onFrameBegin()
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """The gate. (Chopping and syncing are for Autobahn's own test suite.)"""
@@ -138,6 +163,15 @@ class GatedProtocol(WebSocketServerProtocol):
         # Nobody reads the traffic that it counts, and nothing queues past the gate.
         self.trafficStats = _NO_STATS
         self.send_queue = _NO_QUEUE
+
+    def _hear_no_more(self) -> None:
+        """Say goodbye, unless that is said already; the closing handshake's time-out ends it."""
+        if self.state == self.STATE_OPEN:
+            self.factory.metrics.count("client_request_errors", "TOO_MANY_FRAMES")
+            self.sendCloseFrame(code=POLICY, reasonUtf8=b"too many frames")
+        self.data = b""
+        transport: Any = self.transport
+        transport.pauseProducing()
 
     def leave(self) -> None:
         """Out of every list; nothing but a close frame goes out from now on."""
@@ -209,6 +243,7 @@ def check(protocol: type[GatedProtocol]) -> None:
     for name in (
         "sendData",
         "sendCloseFrame",
+        "onFrameBegin",
         "dropConnection",
         "failHandshake",
         "onAutoPingTimeout",

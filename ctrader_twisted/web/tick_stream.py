@@ -39,11 +39,10 @@ from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.client_replies import SubscribeReplies
 from ctrader_twisted.web.client_requests import read, read_header, read_id, read_subscribe, within
 from ctrader_twisted.web.doors import Visitor
-from ctrader_twisted.web.gate import GatedProtocol, check, deflate, refuse, settled
+from ctrader_twisted.web.gate import POLICY, GatedProtocol, check, deflate, refuse, settled
 from ctrader_twisted.web.lobby import Lobby
 from ctrader_twisted.web.outbox import Outbox
 
-POLICY = 1008
 OUR_FAILURE = 1011
 OVERLOADED = 1013
 PROTOCOL_VERSION = 4400

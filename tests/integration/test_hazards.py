@@ -10,7 +10,7 @@ import pytest
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
-from twisted.internet.endpoints import SSL4ClientEndpoint
+from twisted.internet.endpoints import SSL4ClientEndpoint, TCP4ClientEndpoint
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 
 from ctrader_twisted.simulator.certificates import make_identity
@@ -78,6 +78,33 @@ async def test_tls_listener_never_sends_plain_text(identity_files: tuple[Any, st
         assert in_order(client)
         assert len(client.ticks()) > 400
         await client.bye()
+
+
+@bounded(30)
+@pytest.mark.parametrize("over_tls", [False, True])
+async def test_who_floods_is_told_and_not_read_any_more(
+    identity_files: tuple[Any, str], over_tls: bool
+) -> None:
+    """Pings without end: 1008, and then an end, though the rest of them stays unread; somebody else
+    is served as ever.
+    """
+    identity, listen = identity_files
+    roots = trustRootFromCertificates([Certificate.loadPEM(identity.ca_pem)])
+    options = optionsForClientTLS("localhost", trustRoot=roots)
+    async with Running({**FAST, **({"listen": listen} if over_tls else {})}) as running:
+        await running.until_ready()
+        tls = SSL4ClientEndpoint(reactor, "127.0.0.1", running.port, options)
+        plain = TCP4ClientEndpoint(reactor, "127.0.0.1", running.port)
+        url = f"{'wss' if over_tls else 'ws'}://localhost:{running.port}/ws"
+        flooder, other = [await open_on(tls if over_tls else plain, url) for _ in range(2)]
+        for _ in range(100_000):
+            flooder.sendPing()
+        await other.ask("ping", "pong")
+        assert await flooder.gone.addTimeout(10, reactor) == 1008
+        await until(lambda: running.metrics.clients == 1, "only one left")
+        assert running.metrics.counted("client_request_errors", "TOO_MANY_FRAMES") == 1
+        await other.ask("ping", "pong")
+        await other.bye()
 
 
 @bounded(20)

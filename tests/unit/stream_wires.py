@@ -53,7 +53,7 @@ class Wire(FileDescriptor):
         self.connected = 1
         self.protocol: Any = None
         self.writes = 0
-        self.is_writing = False
+        self.is_writing, self.is_reading = False, True
         self.meter = -1
 
     # -- the part of a reactor that a descriptor uses
@@ -67,9 +67,12 @@ class Wire(FileDescriptor):
         self.is_writing = False
 
     def addReader(self, _: Any) -> None:
-        """Reading is done by hand."""
+        """What comes is read (by hand: the test hands it to the protocol)."""
+        self.is_reading = True
 
-    removeReader = addReader
+    def removeReader(self, _: Any) -> None:
+        """It is not."""
+        self.is_reading = False
 
     # -- the transport
 

@@ -15,7 +15,7 @@ const WAKERS = ['online', 'offline', 'pageshow', 'focus', 'resume', 'visibilityc
 /** What each close code asks of us. @type {Record<number, {then: string, why: string}>} */
 export const CLOSE_CODES = {
   1001: { then: 'retry', why: 'the daemon is shutting down' },
-  1008: { then: 'slowly', why: 'the daemon was sent too many bad messages' },
+  1008: { then: 'slowly', why: 'the daemon was sent too many bad messages, or frames' },
   1009: { then: 'slowly', why: 'a message was too large' },
   1011: { then: 'retry', why: 'the daemon failed' },
   1012: { then: 'retry', why: 'the daemon is restarting' },
