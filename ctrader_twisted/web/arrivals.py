@@ -152,6 +152,7 @@ class ArrivalChannel(HTTPChannel):
     place: Place = NO_PLACE
     _deadline: IDelayedCall | None = None
     _refused = False
+    _next: IDelayedCall | None = None
     _head_lines = _head_bytes = 0
 
     def connectionMade(self) -> None:
@@ -198,8 +199,29 @@ class ArrivalChannel(HTTPChannel):
         self._head_lines = self._head_bytes = 0
         super().allContentReceived()
 
+    def requestDone(self, request: Any) -> None:
+        """A request is answered. If more have come with it, they wait for the next turn, and what
+        comes after them in the kernel: hundreds fit into one read, and others want to be served.
+        """
+        self.paused = True
+        super().requestDone(request)
+        if self.persistent and self._buffer and not self._refused:
+            self._networkProducer.pauseProducing()
+            self._next = self.site.reactor.callLater(0, self._go_on)
+        else:
+            self.paused = False
+
+    def resumeProducing(self) -> None:
+        """What we said has left. (More is read when what is here has been looked at.)"""
+        super().resumeProducing()
+        if self._next is not None:
+            self._networkProducer.pauseProducing()
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """The socket is gone."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
         self._cancel()
         self.place.leave()
         super().connectionLost(reason)
@@ -214,6 +236,14 @@ class ArrivalChannel(HTTPChannel):
         given = self.requests[-1].getHeader(CORRELATION_HEADER) if self.requests else None
         self.transport.write(problems.response(refused, problems.correlation_id(given)))
         self._deadline = self.site.reactor.callLater(LINGER_S, self._drop)
+
+    def _go_on(self) -> None:
+        self._next = None
+        self.paused = False
+        # First, since the next request may make a WebSocket of this connection.
+        if not self._waitingForTransport:
+            self._networkProducer.resumeProducing()
+        self.dataReceived(b"")
 
     def _head_too_large(self) -> None:
         if self._head_lines > 1 or self.requests:

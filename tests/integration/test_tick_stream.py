@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 from tests.bounded import bounded
 from tests.integration.harness import SYNTHETIC, Running, until
 from tests.integration.stranger import Message, Stranger, crowd, raw, receive
-from tests.rfc6455 import CLOSE, HANDSHAKE, client_frame, take_frames
+from tests.rfc6455 import CLOSE, HANDSHAKE, PING, client_frame, take_frames
 
 TICK = {"type", "symbol", "symbolId", "bid", "ask", "spread", "timestamp", "seq", "receivedAt"}
 END = b"\r\n\r\n"
@@ -175,6 +175,9 @@ def pipelined(port: int) -> None:
         head, _, rest = octets.partition(b'{"status":"ok"}')
         assert b" 101 " not in head
         assert rest.removeprefix(b"\r\n0\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+        # What comes now is read, though requests in a row are not read all at once.
+        connection.sendall(client_frame(b"still there?", PING))
+        receive(connection, lambda octets: octets.endswith(b"still there?"))
 
 
 @bounded(15)

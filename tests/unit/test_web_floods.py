@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from tests.rfc6455 import CONTINUATION, PING, PONG, TEXT, client_frame
+from tests.unit.door_case import DoorCase, Socket
 from tests.unit.stream_case import Client, StreamCase
 
 # What one read of a socket brings at the most, several times over.
@@ -112,3 +114,88 @@ class FloodTest(StreamCase):
             self.assertEqual(len(self.flooder.heard("pong")), 50)
             self.turn(1.0)
         self.assertIsNone(self.flooder.goodbye)
+
+
+class PipelineTest(DoorCase):
+    """Requests one behind the other, all in one read."""
+
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    post = (
+        b"POST /version HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\n\r\n{}"
+    )
+
+    def answers(self, socket: Socket) -> list[bytes]:
+        """The first line of each answer that came."""
+        octets = socket.transport.value()
+        socket.transport.clear()
+        return [one.split(b"\r\n")[0] for one in octets.split(b"HTTP/1.1 ")[1:]]
+
+    def test_one_a_turn(self) -> None:
+        """Ninety requests take ninety turns of the reactor, and are answered in order."""
+        socket = self.socket()
+        unknown = self.ask.replace(b"healthz", b"nope")
+        socket.send((self.ask + self.post + unknown) * 30)
+        answers = self.answers(socket)
+        self.assertEqual(len(answers), 1)
+        self.assertEqual(socket.transport.producerState, "paused")
+        turns = 0
+        later = self.clock.callLater
+
+        def count(delay_s: float, *what: Any, **kw: Any) -> Any:
+            nonlocal turns
+            turns += delay_s == 0
+            return later(delay_s, *what, **kw)
+
+        self.clock.callLater = count  # type: ignore[method-assign]
+        self.clock.advance(0)
+        answers += self.answers(socket)
+        self.assertEqual(answers, [b"200 OK", b"405 Method Not Allowed", b"404 Not Found"] * 30)
+        # The first turn was there before we counted; nothing waits behind the last one.
+        self.assertEqual(turns, 90 - 2)
+        self.assertEqual(socket.transport.producerState, "producing")
+        socket.send(self.ask)
+        self.assertEqual(self.answers(socket), [b"200 OK"])
+
+    def test_more_while_others_wait(self) -> None:
+        """What still comes is kept behind them, a piece of a request as well."""
+        socket = self.socket()
+        socket.send(self.ask * 2 + self.ask[:10])
+        socket.send(self.ask[10:] + self.ask[:30])
+        for _ in range(5):
+            self.clock.advance(0)
+        socket.send(self.ask[30:])
+        self.clock.advance(0)
+        self.assertEqual(self.answers(socket), [b"200 OK"] * 4)
+
+    def test_a_client_that_does_not_read(self) -> None:
+        """When it reads again, we read on only when what is here already has been answered."""
+        socket = self.socket()
+        socket.send(self.ask * 3)
+        socket.transport.producer.pauseProducing()
+        socket.transport.producer.resumeProducing()
+        self.assertEqual(socket.transport.producerState, "paused")
+        socket.transport.producer.pauseProducing()
+        self.clock.advance(0)
+        self.assertEqual(socket.transport.producerState, "paused")
+        self.clock.advance(0)
+        socket.transport.producer.resumeProducing()
+        self.assertEqual(socket.transport.producerState, "producing")
+        self.assertEqual(len(self.answers(socket)), 3)
+
+    def test_gone(self) -> None:
+        """Nothing is answered, and no timer is left, when the client has gone."""
+        socket = self.socket()
+        socket.send(self.ask * 3)
+        socket.close()
+        socket.transport.clear()
+        self.clock.advance(0)
+        self.assertEqual(socket.transport.value(), b"")
+
+    def test_the_last_one(self) -> None:
+        """Nothing that comes behind `Connection: close` is looked at."""
+        socket = self.socket()
+        socket.send(self.ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + self.ask * 3)
+        self.clock.advance(0)
+        self.clock.advance(0)
+        self.assertEqual(self.answers(socket), [b"200 OK"])
