@@ -133,7 +133,17 @@ def never_reads() -> Measured:
 
 
 def garbage_at_full_speed() -> Measured:
-    """Ten clients send rubbish as fast as they can, and come back when they are shown out."""
+    """Rubbish as fast as it can be sent."""
+    return _at_full_speed("garbage", frame(b'{"type": 7, "sym' * 50) * 20)
+
+
+def pings_at_full_speed() -> Measured:
+    """Frames that are no message, and that the RFC wants answered."""
+    return _at_full_speed("pings", frame(b"", 9) * 2000)
+
+
+def _at_full_speed(what: str, octets: bytes) -> Measured:
+    """Ten clients send it, and come back when they are shown out."""
     scene = Scene()
     stop = threading.Event()
     visits = []
@@ -144,7 +154,7 @@ def garbage_at_full_speed() -> Measured:
                 raw = Raw(scene.port)
                 visits.append(1)
                 while not stop.is_set():
-                    raw.socket.sendall(frame(b'{"type": 7, "sym' * 50) * 20)
+                    raw.socket.sendall(octets)
 
     vandals = [threading.Thread(target=vandal) for _ in range(10)]
     for thread in vandals:
@@ -154,11 +164,32 @@ def garbage_at_full_speed() -> Measured:
     for thread in vandals:
         thread.join(15)
     return scene.end(
-        "10 clients sending garbage at full speed for 8 s",
+        f"10 clients sending {what} at full speed for 8 s",
         "shown out; others lose nothing",
         None,
         len(visits) >= 10,
         f"shown out {len(visits)} times",
+    )
+
+
+def requests_in_a_row() -> Measured:
+    """One client sends HTTP requests without waiting for any answer."""
+    scene = Scene()
+    octets = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000
+    answered = 0
+    with socket.create_connection(("127.0.0.1", scene.port)) as one:
+        one.settimeout(0.01)
+        while scene.since() < 8:
+            with contextlib.suppress(TimeoutError):
+                one.send(octets)
+            with contextlib.suppress(TimeoutError):
+                answered += one.recv(1 << 20).count(b"HTTP/1.1 200")
+    return scene.end(
+        "HTTP requests in a row, at full speed for 8 s",
+        "answered one by one; others lose nothing",
+        None,
+        answered > 0 and scene.good.pause_s < 0.5,
+        f"{answered} answers",
     )
 
 
@@ -414,6 +445,8 @@ ROWS: list[Callable[[], Measured]] = [
     thousand_leave,
     never_reads,
     garbage_at_full_speed,
+    pings_at_full_speed,
+    requests_in_a_row,
     slow_loris,
     deflate_bomb,
     descriptors_exhausted,
