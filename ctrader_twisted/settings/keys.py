@@ -162,7 +162,7 @@ KEYS: tuple[Key, ...] = (
     _key("web", "symbols_per_client", whole(1, 100_000), "500",
          "Symbols that one client may subscribe to."),
     _key("web", "messages_per_s", number(100_000), "50",
-         "Messages per second that one client may send; WebSocket frames, ten times as many (1008)."),
+         "Messages per second that one client may send; frames, ten times as many (1008)."),
     _key("web", "keys_file", PATH, "",
          "The file of API keys (ctrader-stream keys add); beyond loopback nothing works without."),
     _key("web", "require_key", FLAG, "false",
