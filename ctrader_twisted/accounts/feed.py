@@ -93,7 +93,6 @@ class Feed:
 
     def connecting(self) -> None:
         """An attempt begins."""
-        self._belated.clear()
         self._become(Phase.CONNECTING)
 
     def ready(self, catalogue: Catalogue, kept: bool) -> None:
@@ -113,7 +112,7 @@ class Feed:
             had=lambda ids: self._causes.drop(self._keys(ids)),
             belated=self._was_belated,
         )
-        self._left_over = set()
+        self._left_over, self._belated = set(), set()
         self.state = AccountState(
             Phase.CONNECTED, epoch=f"{self._run_id}-{self._lives}", symbols=catalogue.names
         )

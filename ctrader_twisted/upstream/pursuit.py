@@ -48,6 +48,10 @@ class Pursuit:
     """
 
     log = Logger()
+    _pause: IDelayedCall | None = None
+    _rest: IDelayedCall | None = None
+    _pauses = _in_vain = 0
+    _ended = False
 
     def __init__(
         self,
@@ -61,12 +65,14 @@ class Pursuit:
         not_authorised: Callable[[VenueRefusal], None],
         batch: int,
         in_flight: int = 4,
-        already: str = "",
+        already: str | None = None,
+        freed: Callable[[], None] = lambda: None,
     ) -> None:
         """``missing`` gives the ids still to ask for, those in flight or refused included;
         ``reached`` is told the ids that are as wanted now, also after the end; ``refused`` one id
         that the venue will not give; ``not_authorised`` that the account has lost its place.
-        ``already`` is the code of a refusal that says it was so before.
+        ``already`` is the code of a refusal that says it was so before; ``freed`` is called when
+        ids that were asked for, or rested, were not reached.
         """
         self._name = name
         self._clock = clock
@@ -78,17 +84,14 @@ class Pursuit:
         self._batch = batch
         self._room = in_flight
         self._already = already
+        self._freed = freed
         self._next: list[list[int]] = []
         self._unanswered: dict[tuple[int, ...], int] = {}
         self.busy: set[int] = set()
         self.given_up: dict[int, VenueRefusal] = {}
-        self._pauses = self._in_vain = 0
         # How many answers there had been when an id was last asked for in vain.
         self._answers, self._failed_at = 0, dict[int, int]()
-        self._pause: IDelayedCall | None = None
         self._resting: set[int] = set()
-        self._rest: IDelayedCall | None = None
-        self._ended = False
 
     def pursue(self) -> None:
         """Ask for what is missing now. Call it after every change of what is wanted or had."""
@@ -138,6 +141,7 @@ class Pursuit:
             return
         if isinstance(result, Failure):
             self._not_reached(result, ids)
+            self._freed()
         else:
             self._pauses, self._in_vain = 0, max(0, self._in_vain - 1)
             self._answers += 1
@@ -152,6 +156,9 @@ class Pursuit:
         if isinstance(error, ConnectionEnded):
             # So is the life of the session; whatever is asked now fails at once.
             self.end()
+            if tuple(ids) in self._unanswered:
+                # It had been sent before, and perhaps that was done.
+                self.busy.update(ids)
         elif isinstance(error, RequestTimeout) and error.sent:
             self._unknown(error, ids)
         elif not isinstance(error, VenueRefusal):
@@ -223,6 +230,7 @@ class Pursuit:
         self.busy -= self._resting
         self._resting.clear()
         self.pursue()
+        self._freed()
 
     def _wait(self, error: BaseException) -> None:
         """Not now: pause, longer each time in a row. All that is refused during a pause is one

@@ -83,10 +83,10 @@ class Subscriptions:
         self.confirmed, self.described = set(left_over), set[int]()
         self._renew = self.confirmed.copy()
         self._clock, self._began_at = clock, clock.seconds()
-        pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=self._thrown_out)
-        self._describe = pursuit(
-            "symbol details", self._to_describe, self._ask_details, self._are_described, refused
-        )
+        thrown_out, freed = self._thrown_out, self._next
+        pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=thrown_out, freed=freed)
+        know = self._to_describe, self._ask_details, self._are_described
+        self._describe = pursuit("symbol details", *know, refused)
         start = self._to_subscribe, self._ask_subscribe, self._started
         self._subscribe = pursuit("subscribe", *start, refused, already="ALREADY_SUBSCRIBED")
         stop = self._to_unsubscribe, self._ask_unsubscribe, self._stopped
@@ -145,8 +145,9 @@ class Subscriptions:
         return [symbol_id for symbol_id in self._wanted() if symbol_id not in taken]
 
     def _to_unsubscribe(self) -> list[int]:
-        wanted = self._wanted()
-        return sorted((self.confirmed.difference(wanted)) | self._renew)
+        missing = self.confirmed.difference(self._wanted()) | self._renew
+        # Not while one is asked for again: ALREADY_SUBSCRIBED has to be about all of them.
+        return sorted(missing - self._subscribe.busy)
 
     def _is_missing(self) -> bool:
         return bool(set(self._wanted()) - self.confirmed - self._subscribe.given_up.keys())
@@ -196,6 +197,11 @@ class Subscriptions:
             return
         self.described.update(symbol_ids)
         self._tell_had(self.confirmed.intersection(symbol_ids))
+
+    def _next(self) -> None:
+        # What one of the two had in hand the other may have waited for.
+        self._unsubscribe.pursue()
+        self._subscribe.pursue()
 
     def _started(self, symbol_ids: Collection[int]) -> None:
         if self._ended:

@@ -153,6 +153,8 @@ class ArrivalChannel(HTTPChannel):
     _deadline: IDelayedCall | None = None
     _refused = False
     _next: IDelayedCall | None = None
+    # The WebSocket that the connection has become, if it has.
+    heir: Any = None
     _head_lines = _head_bytes = 0
 
     def connectionMade(self) -> None:
@@ -187,8 +189,10 @@ class ArrivalChannel(HTTPChannel):
             return False
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Some of the body, or of the next request."""
-        if not self._refused:
+        """Some of the body, or of the next request, or of what a WebSocket's client says."""
+        if self.heir is not None:
+            self.heir.dataReceived(data)
+        elif not self._refused:
             super().rawDataReceived(data)
 
     def allContentReceived(self) -> None:

@@ -29,8 +29,8 @@ class SubscribeReplies:
         """As JSON, and as a frame. ``told``: what became of each symbol that was asked for;
         ``symbols``: all that the client has now. Neither may be changed afterwards.
         """
-        # The type, too: 1 and 1.0 are equal, and each client gets its id back as it wrote it.
-        asked = (type(request_id), request_id, told, symbols)
+        # Its spelling: 1 and 1.0 are equal, and each client gets its id back as it wrote it.
+        asked = (repr(request_id), told, symbols)
         if self._asked != asked:
             results = [_result(wanted) for wanted in told]
             reply = contract.SubscribeResponse(id=request_id, results=results, symbols=symbols)

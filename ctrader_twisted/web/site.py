@@ -11,7 +11,7 @@ from twisted.web.server import Request, Site
 
 from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
-from ctrader_twisted.web.callers import NoRoom, Place
+from ctrader_twisted.web.callers import NoRoom
 from ctrader_twisted.web.client_errands import ClientLog
 from ctrader_twisted.web.doors import STREAMS, Doors, Visitor, asks_upgrade, becomes_websocket
 from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
@@ -36,7 +36,7 @@ class Upgrade(Resource):
         refused = why_not(request)
         if refused is not None:
             raise refused
-        bound = _Bound(self._factory, request.visitor, request.channel.place)
+        bound = _Bound(self._factory, request.visitor, request.channel)
         answer: bytes | int = WebSocketResource(bound).render(request)
         return answer
 
@@ -61,15 +61,17 @@ def why_not(request: Any) -> Refused | None:
 class _Bound:
     """A factory for one connection: its protocol knows who came."""
 
-    def __init__(self, factory: Any, visitor: Visitor, place: Place) -> None:
+    def __init__(self, factory: Any, visitor: Visitor, channel: Any) -> None:
         self._factory = factory
         self._visitor = visitor
-        self._place = place
+        self._channel = channel
 
     def buildProtocol(self, address: IAddress) -> Any:
         protocol = self._factory.buildProtocol(address)
         protocol.visitor = self._visitor
-        protocol.place = self._place
+        protocol.place = self._channel.place
+        # What came in one packet with the request is for it.
+        self._channel.heir = protocol
         return protocol
 
 

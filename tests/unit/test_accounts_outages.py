@@ -7,7 +7,15 @@ from typing import Any
 from ctrader_twisted.market.model import Phase
 from ctrader_twisted.pb import api_pb2
 from tests.unit.fakes import ACCOUNT, last_tick, spot
-from tests.unit.test_accounts import DETAILS, NAMES, SUBSCRIBE, UNSUBSCRIBE, AccountCase
+from tests.unit.test_accounts import (
+    ANSWERS,
+    DETAILS,
+    GRACE_S,
+    NAMES,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    AccountCase,
+)
 
 ACCOUNT_AUTH = api_pb2.ProtoOAAccountAuthReq
 DISCONNECT = api_pb2.ProtoOAAccountDisconnectEvent(ctidTraderAccountId=ACCOUNT)
@@ -122,6 +130,25 @@ class OutageTest(AccountCase):
         self.assertEqual(sorted(self.answer(SUBSCRIBE)), [1, 2])
         self.serve()
         self.assertEqual(self.account.confirmed(), 2)
+        self.over()
+
+    def test_done_between_two_attempts(self) -> None:
+        """A subscription of the life before is done while the account tries to come back: it is
+        known of in the life that begins in the end, at whichever attempt.
+        """
+        self.connect()
+        self.want("EURUSD")
+        late: Any = self.wire.take(SUBSCRIBE)
+        self.wire.take(DETAILS)
+        self.wire.say(DISCONNECT)
+        self.account.leave(self.one)
+        self.clock.advance(GRACE_S)
+        self.wire.say(ANSWERS[SUBSCRIBE](late.message), late.client_message_id)
+        self.wire.refuse(ACCOUNT_AUTH, "CANT_ROUTE_REQUEST")
+        self.clock.advance(60)
+        self.answer(ACCOUNT_AUTH)
+        self.answer(api_pb2.ProtoOASymbolsListReq)
+        self.assertEqual(self.serve(), [("UnsubscribeSpots", [1])])
         self.over()
 
     def test_nothing_left_over_on_a_new_connection(self) -> None:

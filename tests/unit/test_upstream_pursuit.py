@@ -31,7 +31,9 @@ class PursuitCase(SynchronousTestCase):
         self.thrown_out: list[str] = []
         self.pursuit = self.make(self._ask)
 
-    def make(self, ask: Any, in_flight: int = 4) -> Pursuit:
+    def make(
+        self, ask: Any, in_flight: int = 4, already: str | None = "ALREADY_SUBSCRIBED"
+    ) -> Pursuit:
         """A pursuit of ``wanted``, a hundred ids at a time."""
         return Pursuit(
             "test",
@@ -43,7 +45,7 @@ class PursuitCase(SynchronousTestCase):
             not_authorised=self._thrown_out,
             batch=100,
             in_flight=in_flight,
-            already="ALREADY_SUBSCRIBED",
+            already=already,
         )
 
     def _ask(self, ids: Sequence[int]) -> Deferred[Any]:
@@ -205,6 +207,16 @@ class RefusalTest(PursuitCase):
         self.answer_all({2}, "ALREADY_SUBSCRIBED")
         self.assertEqual((self.had, self.refused), ({1, 2}, []))
         self.over()
+
+    def test_no_code(self) -> None:
+        """A refusal without a code is one, also where no "already" means success."""
+        for already in (None, "ALREADY_SUBSCRIBED"):
+            self.setUp()
+            self.pursuit = self.make(self._ask, already=already)
+            self.want([1])
+            self.reply(VenueRefusal(""))
+            self.assertEqual((self.had, self.refused), (set(), [(1, "")]))
+            self.over()
 
     def test_already_something_else(self) -> None:
         """An "already" that is not about the request says nothing of it: it is asked for again."""

@@ -11,8 +11,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.errors import ConnectionEnded, RequestTimeout, VenueRefusal
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.upstream.pursuit import RETRY_MAX_S
 from ctrader_twisted.upstream.requests import Lane
 from ctrader_twisted.upstream.subscriptions import Subscriptions
 from tests.unit.fakes import Asked, Asker, Recorder, details_answer
@@ -265,6 +266,56 @@ class LifeTest(SubscriptionsCase):
         self.assertEqual(self.reply(SUBSCRIBE), 1)
         self.assertEqual(self.told.calls, [("stopped", ([1, 2],))])
         self.assertEqual(self.subscriptions.confirmed, {1})
+        self.over()
+
+    def test_not_ended_while_it_is_asked_for_again(self) -> None:
+        """Subscriptions without an answer are repeated, all of them: ALREADY_SUBSCRIBED has to be
+        about each. So none of them is ended before the repeat is answered.
+        """
+        self.want([1, 2])
+        (first,) = self.asker.take(SUBSCRIBE)
+        first.result.errback(Failure(RequestTimeout("no answer", sent=True)))
+        self.wanted = {1}
+        first.late()
+        self.assertEqual(self.asker.take(UNSUBSCRIBE), [])
+        self.clock.advance(1)
+        (again,) = self.asker.take(SUBSCRIBE)
+        self.assertEqual(again.ids, [1, 2])
+        again.result.errback(Failure(VenueRefusal("ALREADY_SUBSCRIBED")))
+        self.assertEqual([asked.ids for asked in self.asker.take(UNSUBSCRIBE)], [[2]])
+        self.over()
+
+    def test_wanted_again_while_its_end_rests(self) -> None:
+        """An end that is not answered rests, and was done after all: who wants the symbol then gets
+        it when the rest is over.
+        """
+        self.want([5, 6])
+        self.settle()
+        self.want([6])
+        (first,) = self.asker.take(UNSUBSCRIBE)
+        first.result.errback(Failure(RequestTimeout("no answer", sent=True)))
+        self.want([])
+        self.clock.advance(1)
+        repeat, other = self.asker.take(UNSUBSCRIBE)
+        self.assertEqual((repeat.ids, other.ids), ([5], [6]))
+        other.result.callback(None)
+        repeat.result.errback(Failure(RequestTimeout("no answer", sent=True)))
+        first.late()
+        self.want([5])
+        self.clock.advance(RETRY_MAX_S)
+        self.settle()
+        self.assertEqual(self.subscriptions.confirmed, {5})
+        self.over()
+
+    def test_a_repeat_that_was_never_sent(self) -> None:
+        """The account loses its place with a repeat in the queue: perhaps the first was done."""
+        self.want([1])
+        (first,) = self.asker.take(SUBSCRIBE)
+        first.result.errback(Failure(RequestTimeout("no answer", sent=True)))
+        self.clock.advance(1)
+        (repeat,) = self.asker.take(SUBSCRIBE)
+        repeat.result.errback(Failure(ConnectionEnded("the account lost its place", sent=False)))
+        self.assertEqual(self.subscriptions.may_be_subscribed(), {1})
         self.over()
 
     @given(
