@@ -107,7 +107,7 @@ class Pursuit:
         self.given_up.pop(symbol_id, None)
 
     def end(self) -> None:
-        """The life of the session is over; late answers change nothing."""
+        """The life of the session is over; nothing is asked for any more."""
         self._ended = True
         for timer in (self._pause, self._rest):
             if timer is not None:

@@ -83,7 +83,8 @@ class Subscriptions:
         self.confirmed, self.described = set(left_over), set[int]()
         self._renew = self.confirmed.copy()
         self._clock, self._began_at = clock, clock.seconds()
-        thrown_out, freed = self._thrown_out, self._next
+        # What one of the three had in hand another may have waited for.
+        thrown_out, freed = self._thrown_out, self.pursue
         pursuit = partial(Pursuit, clock=clock, batch=batch, not_authorised=thrown_out, freed=freed)
         know = self._to_describe, self._ask_details, self._are_described
         self._describe = pursuit("symbol details", *know, refused)
@@ -197,11 +198,6 @@ class Subscriptions:
             return
         self.described.update(symbol_ids)
         self._tell_had(self.confirmed.intersection(symbol_ids))
-
-    def _next(self) -> None:
-        # What one of the two had in hand the other may have waited for.
-        self._unsubscribe.pursue()
-        self._subscribe.pursue()
 
     def _started(self, symbol_ids: Collection[int]) -> None:
         if self._ended:
