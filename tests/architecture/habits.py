@@ -8,9 +8,13 @@ from collections.abc import Iterator
 
 from tests.architecture.tree import Module
 
-MODULE_LINES = 350
-FUNCTION_LINES = 40
-PUBLIC_METHODS = 12
+#: Sizes above which a module, function or class needs a sentence in EXCEPTIONS.
+MODULE_LINES = 400
+FUNCTION_LINES = 50
+PUBLIC_METHODS = 16
+
+#: Path, or path and name, of what is larger, and why it is one concept all the same.
+EXCEPTIONS: dict[str, str] = {}
 
 #: Words that say nothing about what a thing is. Their plurals are banned with them.
 EMPTY_WORDS = {"manager", "handler", "processor", "engine", "helper", "util", "data"}
@@ -19,15 +23,17 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def oversizes(module: Module) -> Iterator[str]:
-    """Modules, functions and classes that are too long."""
-    if module.lines > MODULE_LINES:
+    """Modules, functions and classes that are too long and have no sentence in EXCEPTIONS."""
+    if module.lines > MODULE_LINES and module.path not in EXCEPTIONS:
         yield f"{module.at(1)}: {module.lines} lines; a module has at most {MODULE_LINES}"
     for node in ast.walk(module.tree):
+        if getattr(node, "name", None) and f"{module.path}:{_name(node)}" in EXCEPTIONS:
+            continue
         if isinstance(node, Function):
-            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            length = _lines_of_code(module, node)
             if length > FUNCTION_LINES:
                 yield (
-                    f"{module.at(node.lineno)}: {node.name} has {length} lines; "
+                    f"{module.at(node.lineno)}: {node.name} has {length} lines of code; "
                     f"a function has at most {FUNCTION_LINES}"
                 )
         elif isinstance(node, ast.ClassDef) and (count := _public_methods(node)) > PUBLIC_METHODS:
@@ -35,6 +41,21 @@ def oversizes(module: Module) -> Iterator[str]:
                 f"{module.at(node.lineno)}: {node.name} has {count} public methods; "
                 f"a class has at most {PUBLIC_METHODS}"
             )
+
+
+def _name(node: ast.AST) -> str:
+    return str(getattr(node, "name", ""))
+
+
+def _lines_of_code(module: Module, node: Function) -> int:
+    """Lines of a function, without its docstring and without lines of one keyword argument."""
+    first = node.body[0]
+    start = node.lineno
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        start += (first.end_lineno or first.lineno) - first.lineno + 1
+    lines = module.text.splitlines()[node.lineno - 1 : node.end_lineno]
+    keywords = sum(1 for line in lines if re.fullmatch(r"\s+\w+=[^=].*,", line))
+    return (node.end_lineno or node.lineno) - start + 1 - keywords
 
 
 def _public_methods(node: ast.ClassDef) -> int:

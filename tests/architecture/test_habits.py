@@ -36,12 +36,12 @@ def test_the_tree_keeps_the_rule(rule: Rule, where: Callable[[], list[Module]]) 
 
 
 CATCH = "try:\n    f()\nexcept {}:\n    {}"
-METHODS = "class A:\n" + "\n".join(f"    def m{n}(self): ..." for n in range(12))
+METHODS = "class A:\n" + "\n".join(f"    def m{n}(self): ..." for n in range(16))
 
 OFFENDERS = [
-    (habits.oversizes, "x.py", "a = 1\n" * 351, "351 lines"),
-    (habits.oversizes, "x.py", "def f():\n" + "    a = 1\n" * 40, "f has 41 lines"),
-    (habits.oversizes, "x.py", METHODS + "\n    def one_more(self): ...", "A has 13 public"),
+    (habits.oversizes, "x.py", "a = 1\n" * 401, "401 lines"),
+    (habits.oversizes, "x.py", "def f():\n" + "    a = 1\n" * 50, "f has 51 lines"),
+    (habits.oversizes, "x.py", METHODS + "\n    def one_more(self): ...", "A has 17 public"),
     (habits.wide_catches, "x.py", "try:\n    f()\nexcept:\n    raise", "a bare except"),
     (habits.wide_catches, "x.py", CATCH.format("Exception", "pass"), "x.py:3: `except Exception`"),
     (habits.wide_catches, "x.py", CATCH.format("(OSError, Exception)", "log.info('')"), "isolates"),
@@ -68,7 +68,9 @@ def test_offenders_are_named(rule: Rule, path: str, text: str, sentence: str) ->
 @pytest.mark.parametrize(
     ("rule", "path", "text"),
     [
-        (habits.oversizes, "x.py", "a = 1\n" * 350),
+        (habits.oversizes, "x.py", "a = 1\n" * 400),
+        (habits.oversizes, "x.py", 'def f():\n    """Say.\n    """\n' + "    a = 1\n" * 49),
+        (habits.oversizes, "x.py", "def f():\n    g(\n" + "        a=1,\n" * 60 + "    )\n"),
         (habits.oversizes, "x.py", METHODS + "\n    def connectionMade(self): ..."),
         (habits.oversizes, "x.py", METHODS + "\n    @property\n    def size(self): ..."),
         (habits.wide_catches, "x.py", CATCH.format("OSError", "pass")),
