@@ -165,7 +165,7 @@ def run_check_config(arguments: argparse.Namespace) -> int:
     """Print the settings; ConfigurationError for what would end the start."""
     from twisted.internet.task import Clock
 
-    from ctrader_twisted.entrance import make_doors
+    from ctrader_twisted.entrance import make_doors, too_wide
     from ctrader_twisted.metrics import Metrics
     from ctrader_twisted.settings import explain, load
     from ctrader_twisted.settings.shown import located
@@ -178,6 +178,8 @@ def run_check_config(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{title}\t{value}\t{where}\n")
     for note in settings.notes:
         sys.stderr.write(f"note: {note}\n")
+    for reason in too_wide(settings.web):
+        sys.stderr.write(f"warning: trusted_proxies is too wide: {reason}\n")
     try:
         if settings.venue.ca_file is not None:
             read_authorities(settings.venue.ca_file)

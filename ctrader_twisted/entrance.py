@@ -71,6 +71,8 @@ def make_doors(
             f"{why}, but there is no API key: make one with `ctrader-stream keys add NAME "
             "--scope read --file FILE`, and set keys_file to that FILE."
         )
+    for reason in too_wide(web):
+        log.warn("trusted_proxies is too wide: {reason}", reason=reason)
     return Doors(clock=clock, policy=policy(web, is_local=is_local), keys=keys, metrics=metrics)
 
 
@@ -95,16 +97,31 @@ def reason_for_keys(web: WebSettings, *, is_local: bool) -> str:
     return "require_key is set" if web.require_key else ""
 
 
+def too_wide(web: WebSettings) -> list[str]:
+    """Return a reason for each trusted network that is too wide to be one of proxies only."""
+    return [
+        f"{network} has clients in it, and each of them can write any address into "
+        "X-Forwarded-For, and so evade the limits for each address; write the addresses of the "
+        "proxies only"
+        for network in _networks(web)
+        if visitors.is_wide(network)
+    ]
+
+
+def _networks(web: WebSettings) -> tuple[visitors.Network, ...]:
+    words = [word for word in web.trusted_proxies if word != visitors.UNIX]
+    return tuple(ipaddress.ip_network(word) for word in words)
+
+
 def policy(web: WebSettings, *, is_local: bool) -> DoorPolicy:
     """What the doors are told of the settings."""
-    networks = [word for word in web.trusted_proxies if word != visitors.UNIX]
     return DoorPolicy(
         is_local=is_local,
         require_key=web.require_key,
         hosts=web.hosts,
         origins=web.origins,
         proxies=Proxies(
-            networks=tuple(ipaddress.ip_network(word) for word in networks),
+            networks=_networks(web),
             unix=visitors.UNIX in web.trusted_proxies,
         ),
         calls_per_s=web.calls_per_s,

@@ -37,7 +37,6 @@ WRONG_KEYS = 5.0
 WRONG_KEYS_PER_S = 0.2
 
 READ = "read"
-_FORWARDED = (b"x-forwarded-for", b"forwarded", b"x-real-ip", b"via")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class Doors:
         if becomes_websocket(request):
             self._upgrade(request, visitor)
             return visitor
-        self._check_origin(request)
+        self._check_origin(request, visitor)
         if is_preflight(request):
             # Browsers send no key along with this question.
             return visitor
@@ -163,7 +162,7 @@ class Doors:
 
     def _upgrade(self, request: Any, visitor: Visitor) -> None:
         try:
-            self._check_origin(request)
+            self._check_origin(request, visitor)
             self._read_key(request, visitor)
             # All programs of this machine share one address; how many there may be is not a
             # matter of who may come in.
@@ -175,13 +174,10 @@ class Doors:
             visitor.problem = refused
 
     def _visitor(self, request: Any) -> Visitor:
-        peer = peer_address(request)
-        proxies, header = self.policy.proxies, _reader(request)
-        address = proxies.client_behind(peer, header(b"x-forwarded-for"))
-        through_stranger = not proxies.trusts(peer) and any(map(header, _FORWARDED))
-        is_here = self.policy.is_local and visitors.is_loopback(address) and not through_stranger
+        source = self.policy.proxies.source(peer_address(request), _reader(request))
+        is_here = self.policy.is_local and source.is_local
         return Visitor(
-            address=address or peer,
+            address=source.address,
             is_here=is_here,
             needs_key=self.policy.require_key or not is_here,
             correlation_id=getattr(request, "correlation_id", ""),
@@ -201,19 +197,19 @@ class Doors:
                 code="HOST_REFUSED",
             )
 
-    def _check_origin(self, request: Any) -> None:
+    def _check_origin(self, request: Any, visitor: Visitor) -> None:
         header = _reader(request)
         origin, host = header(b"origin"), header(b"host") or ""
         if origin is None or visitors.is_same_origin(origin, host):
             return
-        if not self._is_allowed(origin):
+        if not self._is_allowed(origin, visitor):
             raise Refused(403, _why_not(origin), code="ORIGIN_REFUSED")
         request.setHeader(b"access-control-allow-origin", origin.encode("latin-1"))
         request.setHeader(b"access-control-expose-headers", b"X-Correlation-Id, RateLimit")
         request.setHeader(b"vary", b"Origin")
 
-    def _is_allowed(self, origin: str) -> bool:
-        if self.policy.is_local and not self.policy.proxies and visitors.is_local_origin(origin):
+    def _is_allowed(self, origin: str, visitor: Visitor) -> bool:
+        if visitor.is_here and visitors.is_local_origin(origin):
             return True
         return origin.lower() in self.policy.origins
 

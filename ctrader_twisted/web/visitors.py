@@ -1,17 +1,20 @@
 """Where a request really comes from: addresses, proxies, hosts and origins. Pure.
 
 The address of a socket is that of the proxy in front of us, if there is one. What a proxy says
-about its client counts only when the proxy's own address is configured.
+about its client counts only when the proxy's own address is configured, and only for rate limits
+and quotas: a forwarded address never makes a request local (`Proxies.source`).
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 UNIX = "unix"
 _PORTS = {"http": 80, "https": 443}
@@ -21,6 +24,57 @@ _HOST = re.compile(
     r"|(?=[^:]{1,254}(?::|$))(?P<name>[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?))"
     r"(?::(?P<port>[0-9]{1,5}))?"
 )
+
+FORWARDED_FOR = b"x-forwarded-for"
+# Headers that proxies add. One of them shows that a request was not sent by a program of this
+# machine, even where the operator forgot to configure the proxy. Only X-Forwarded-For is read: a
+# proxy passes on the other ones as the client wrote them.
+FORWARDING_HEADERS = (
+    FORWARDED_FOR,
+    b"forwarded",
+    b"via",
+    b"x-real-ip",
+    b"x-forwarded",
+    b"x-forwarded-by",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-proto",
+    b"x-forwarded-scheme",
+    b"x-forwarded-server",
+    b"x-forwarded-ssl",
+    b"x-original-forwarded-for",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+    b"fastly-client-ip",
+    b"x-envoy-external-address",
+)
+# One element of X-Forwarded-For: an address, or an address and a port (a number, or an obfuscated
+# one as in RFC 7239). An IPv6 address with a port stands in brackets.
+_HOP = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<v4>[0-9.]{7,15}))"
+    r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,64}))?"
+)
+_LONGEST_ADDRESS = 64
+
+# A network of proxies is private, or as small as those of content delivery networks: a public one
+# with a shorter prefix than these holds clients, too.
+PRIVATE = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "fc00::/7",
+        "fe80::/10",
+    )
+)
+SHORTEST_PREFIX = {4: 12, 6: 24}
 
 
 def is_loopback(address: str) -> bool:
@@ -32,8 +86,22 @@ def is_loopback(address: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where a request comes from.
+
+    ``address``: the client, for rate limits and quotas. ``is_local``: a program of this machine
+    sent it, without a proxy between. ``is_named``: False if a trusted proxy named no usable
+    client address, so that ``address`` is the proxy's own.
+    """
+
+    address: str
+    is_local: bool
+    is_named: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Proxies:
-    """The proxies whose word counts: their addresses, and whether our own socket file is theirs."""
+    """The trusted proxies: their networks, and whether they use our unix socket."""
 
     networks: tuple[Network, ...] = ()
     unix: bool = False
@@ -42,27 +110,73 @@ class Proxies:
         return self.unix or bool(self.networks)
 
     def trusts(self, address: str) -> bool:
-        """Is this the address of a proxy of ours?"""
+        """Return True for the address of a trusted proxy."""
         if address == UNIX:
             return self.unix
         known = _ip(address)
-        return known is not None and any(known in network for network in self.networks)
+        return known is not None and self._holds(known)
 
-    def client_behind(self, peer: str, forwarded_for: str | None) -> str:
-        """The client's address: what the nearest proxies of ours say, read from the right.
+    def source(self, peer: str, header: Callable[[bytes], str | None]) -> Source:
+        """Decide who sent a request and whether it is local.
 
-        Everything left of the first address that is no proxy of ours was written by strangers. An
-        empty string: a proxy of ours did not say, or said nonsense.
+        ``peer`` is the other end of the socket, ``header`` reads a header by its name in lower
+        case. Local is only a peer on this machine that is no trusted proxy and that sent no header
+        of a proxy, not even an empty one: behind a proxy are strangers, also behind one on this
+        machine that is missing in ``trusted_proxies``. A header never makes a request local.
         """
-        if not self.trusts(peer):
-            return peer
-        for word in reversed((forwarded_for or "").split(",")):
-            known = _ip(word.strip())
+        if self.trusts(peer):
+            address = self._client(header(FORWARDED_FOR) or "")
+            return Source(address or peer, is_local=False, is_named=bool(address))
+        is_forwarded = any(header(name) is not None for name in FORWARDING_HEADERS)
+        return Source(peer, is_local=is_loopback(peer) and not is_forwarded)
+
+    def _client(self, forwarded_for: str) -> str:
+        """Return the client's address in X-Forwarded-For; an empty string if it is unusable.
+
+        Each proxy appends the address of its own peer, so the list is read from the right, and the
+        first address that is no trusted proxy is the client; everything left of it was written by
+        strangers. If all are trusted proxies, the leftmost is the client. An empty, unknown or
+        obfuscated element ends the search without a result: what stands left of it may have been
+        written by anybody.
+        """
+        address = ""
+        for element in reversed(forwarded_for.split(",")):
+            known = forwarded_address(element)
             if known is None:
                 return ""
-            if not any(known in network for network in self.networks):
-                return str(known)
-        return ""
+            address = str(known)
+            if not self._holds(known):
+                return address
+        return address
+
+    def _holds(self, address: Address) -> bool:
+        return any(address in network for network in self.networks)
+
+
+def forwarded_address(element: str) -> Address | None:
+    """Return the IP address in one element of X-Forwarded-For, without port, brackets and quotes;
+    None for everything else, such as ``unknown`` or ``_hidden``.
+    """
+    word = element.strip(" \t")
+    if len(word) > 1 and word[0] == word[-1] == '"':
+        word = word[1:-1]
+    match = _HOP.fullmatch(word)
+    if match is not None:
+        word = match["v6"] or match["v4"]
+        if match["v6"] and ":" not in word:
+            return None
+    return _ip(word)
+
+
+def is_wide(network: Network) -> bool:
+    """Return True for a network that is too large to be one of proxies only."""
+    is_private = any(
+        network.version == private.version
+        and network.prefixlen >= private.prefixlen
+        and network.network_address in private
+        for private in PRIVATE
+    )
+    return not is_private and network.prefixlen < SHORTEST_PREFIX[network.version]
 
 
 def host_name(host: str) -> str:
@@ -108,11 +222,19 @@ def _split(host: str) -> tuple[str, int | None]:
     return name, int(match["port"]) if match["port"] else None
 
 
+def _ip(text: str) -> Address | None:
+    # The cache must not keep long texts of strangers.
+    return _cached_ip(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
 @lru_cache(maxsize=4096)
-def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _cached_ip(text: str) -> Address | None:
     try:
         known = ipaddress.ip_address(text)
     except ValueError:
         return None
-    # On a socket of both families an IPv4 client looks like ::ffff:192.0.2.1.
-    return getattr(known, "ipv4_mapped", None) or known
+    if isinstance(known, ipaddress.IPv6Address):
+        # On a socket of both families an IPv4 client looks like ::ffff:192.0.2.1. A zone, as in
+        # fe80::1%eth0, is no part of the address.
+        return known.ipv4_mapped or ipaddress.IPv6Address(int(known))
+    return known

@@ -130,6 +130,16 @@ class CheckConfigTest(ChoreCase):
             self.assertEqual(err.count("ctrader-stream: "), 1)
             self.assertEqual(err.count(" in tap.conf"), 1, err)
 
+    def test_wide_proxies(self) -> None:
+        """A network of trusted proxies with everybody in it is a warning, and no mistake."""
+        self.run_command("keys", "add", "a", "--scope", "read", "--file", "k.json")
+        Path("tap.conf").write_text("[web]\nkeys_file = k.json\ntrusted_proxies = 0.0.0.0/0\n")
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 0, err)
+        self.assertIn("warning: trusted_proxies is too wide: 0.0.0.0/0 ", err)
+        Path("tap.conf").write_text("[web]\nkeys_file = k.json\ntrusted_proxies = 10.0.0.1\n")
+        self.assertNotIn("warning", self.run_command("check-config")[2])
+
     def test_where_the_mistake_stands(self) -> None:
         """Each setting that a sentence is about is told with its source, and no other."""
         os.environ["CTRADER_STREAM_WEB_LISTEN"] = "tcp:8080"

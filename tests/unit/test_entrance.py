@@ -126,6 +126,27 @@ class OpenDoorTest(EntranceCase):
         self.assertFalse(policy.proxies.trusts("192.0.2.1"))
 
 
+class WideProxiesTest(EntranceCase):
+    """A network of trusted proxies with everybody in it."""
+
+    def test_warning(self) -> None:
+        """Each wide network is a warning at start that names it; others are none."""
+        add_key(self.key_file, "a", ["read"], "now")
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for networks, wide in (
+            (("0.0.0.0/0", "::/0"), ["0.0.0.0/0", "::/0"]),
+            (("10.0.0.0/8", "0.0.0.0/2", "unix"), ["0.0.0.0/2"]),
+            (("10.0.0.0/8", "127.0.0.1/32", "unix"), []),
+            ((), []),
+        ):
+            del events[:]
+            self.doors(trusted_proxies=networks, keys_file=self.key_file)
+            said = [event["reason"].split()[0] for event in events if "reason" in event]
+            self.assertEqual(said, wide)
+
+
 class InheritedTest(EntranceCase):
     """A socket that systemd has opened tells itself where it listens."""
 

@@ -452,26 +452,8 @@ class RateTest(DoorCase):
         self.assertEqual(self.ask("/").status, 200)
 
 
-class ProxyTest(SynchronousTestCase):
-    """Whose word counts."""
-
-    def test_stranger(self) -> None:
-        """A stranger's own words about itself do not count."""
-        self.assertEqual(Proxies().client_behind("192.0.2.1", "127.0.0.1"), "192.0.2.1")
-        self.assertEqual(ours().client_behind("192.0.2.1", "127.0.0.1"), "192.0.2.1")
-
-    def test_nearest_stranger(self) -> None:
-        """From the right, the first that is no proxy of ours; what stands left of it is made up."""
-        said = "127.0.0.1, 192.0.2.1, 10.9.9.9"
-        self.assertEqual(ours().client_behind("10.0.0.1", said), "192.0.2.1")
-        self.assertEqual(ours().client_behind("::ffff:10.0.0.1", said), "192.0.2.1")
-        self.assertEqual(ours().client_behind(visitors.UNIX, said), visitors.UNIX)
-        self.assertEqual(Proxies(unix=True).client_behind(visitors.UNIX, said), "10.9.9.9")
-
-    def test_nothing_said(self) -> None:
-        """A proxy that says nothing, or nonsense, vouches for nobody."""
-        for said in (None, "", "unknown", "192.0.2.1, nonsense", "10.1.1.1"):
-            self.assertEqual(ours().client_behind("10.0.0.1", said), "", said)
+class AddressTest(SynchronousTestCase):
+    """Addresses, hosts and origins by themselves."""
 
     @given(st.text(max_size=40), st.text(max_size=40))
     def test_any_words(self, host: str, origin: str) -> None:
@@ -480,7 +462,6 @@ class ProxyTest(SynchronousTestCase):
         visitors.is_local_origin(origin)
         if "://" not in origin:
             self.assertFalse(visitors.is_same_origin(origin, host))
-        Proxies(unix=True).client_behind(visitors.UNIX, origin)
 
     def test_loopback(self) -> None:
         """This machine in every spelling, and nobody else."""
@@ -488,8 +469,3 @@ class ProxyTest(SynchronousTestCase):
             self.assertTrue(visitors.is_loopback(address), address)
         for address in ("", "192.0.2.0", "192.0.2.1", "localhost", "::"):
             self.assertFalse(visitors.is_loopback(address), address)
-
-
-def ours() -> Proxies:
-    """The proxies of these tests."""
-    return Proxies(networks=(ip_network("10.0.0.0/8"), ip_network("::1/128")))
