@@ -16,7 +16,22 @@ class ConfigurationError(CtraderError):
 
 
 class ProtocolError(CtraderError):
-    """What arrived is not what the wire allows; its connection is dropped and made anew."""
+    """What arrived is not what the wire allows.
+
+    Where no frame can be trusted any more, the connection is dropped and made anew.
+    """
+
+
+class PayloadError(ProtocolError):
+    """The envelope of a frame is right, and its payload cannot be read.
+
+    The length of the frame was true, so the connection is kept, and only this message is lost.
+    """
+
+    def __init__(self, text: str, *, payload_type: int, client_message_id: str | None) -> None:
+        super().__init__(text)
+        self.payload_type = payload_type
+        self.client_message_id = client_message_id
 
 
 class UnknownMessage(CtraderError, LookupError):

@@ -81,7 +81,8 @@ class Tick(Struct, frozen=True, gc=False):
 class Trader:
     """What the broker says about an account (ProtoOATrader). ``balance`` in its own currency.
 
-    ``access``: "full", "close only", "no trading" or "no login".
+    ``access``: "full", "close only", "no trading", "no login", or "unknown" when the broker says
+    nothing or something newer than our definitions.
     """
 
     login: int

@@ -3,6 +3,11 @@
 isort:skip_file
 What the messages of the API are made of. One point is 1/100000 of a price, for every symbol;
 volumes are in hundredths of a unit; times are in milliseconds unless a comment says otherwise.
+
+In messages that the venue sends, a field with an enum is an int32, and its comment names the enum:
+the bytes are the same. With the enum as its type, proto2 would take a value that is newer than our
+definitions for an absent field: a required one would be missing, an optional one would read as its
+default. Requests are ours, and keep the enum as the type.
 """
 
 from collections import abc as _abc
@@ -806,7 +811,8 @@ class ProtoOABonusDepositWithdraw(_message.Message):
     EXTERNALNOTE_FIELD_NUMBER: _builtins.int
     INTRODUCINGBROKERID_FIELD_NUMBER: _builtins.int
     MONEYDIGITS_FIELD_NUMBER: _builtins.int
-    operationType: Global___ProtoOAChangeBonusType.ValueType
+    operationType: _builtins.int
+    """ProtoOAChangeBonusType"""
     bonusHistoryId: _builtins.int
     managerBonus: _builtins.int
     """money, scaled by moneyDigits"""
@@ -825,7 +831,7 @@ class ProtoOABonusDepositWithdraw(_message.Message):
     def __init__(
         self,
         *,
-        operationType: Global___ProtoOAChangeBonusType.ValueType | None = ...,
+        operationType: _builtins.int | None = ...,
         bonusHistoryId: _builtins.int | None = ...,
         managerBonus: _builtins.int | None = ...,
         managerDelta: _builtins.int | None = ...,
@@ -998,8 +1004,10 @@ class ProtoOADeal(_message.Message):
     """ms since the epoch"""
     executionPrice: _builtins.float
     """price"""
-    tradeSide: Global___ProtoOATradeSide.ValueType
-    dealStatus: Global___ProtoOADealStatus.ValueType
+    tradeSide: _builtins.int
+    """ProtoOATradeSide"""
+    dealStatus: _builtins.int
+    """ProtoOADealStatus"""
     marginRate: _builtins.float
     commission: _builtins.int
     """money, scaled by moneyDigits"""
@@ -1021,8 +1029,8 @@ class ProtoOADeal(_message.Message):
         executionTimestamp: _builtins.int | None = ...,
         utcLastUpdateTimestamp: _builtins.int | None = ...,
         executionPrice: _builtins.float | None = ...,
-        tradeSide: Global___ProtoOATradeSide.ValueType | None = ...,
-        dealStatus: Global___ProtoOADealStatus.ValueType | None = ...,
+        tradeSide: _builtins.int | None = ...,
+        dealStatus: _builtins.int | None = ...,
         marginRate: _builtins.float | None = ...,
         commission: _builtins.int | None = ...,
         baseToUsdConversionRate: _builtins.float | None = ...,
@@ -1085,7 +1093,8 @@ class ProtoOADepositWithdraw(_message.Message):
     BALANCEVERSION_FIELD_NUMBER: _builtins.int
     EQUITY_FIELD_NUMBER: _builtins.int
     MONEYDIGITS_FIELD_NUMBER: _builtins.int
-    operationType: Global___ProtoOAChangeBalanceType.ValueType
+    operationType: _builtins.int
+    """ProtoOAChangeBalanceType"""
     balanceHistoryId: _builtins.int
     balance: _builtins.int
     """money, scaled by moneyDigits"""
@@ -1102,7 +1111,7 @@ class ProtoOADepositWithdraw(_message.Message):
     def __init__(
         self,
         *,
-        operationType: Global___ProtoOAChangeBalanceType.ValueType | None = ...,
+        operationType: _builtins.int | None = ...,
         balanceHistoryId: _builtins.int | None = ...,
         balance: _builtins.int | None = ...,
         delta: _builtins.int | None = ...,
@@ -1355,14 +1364,15 @@ class ProtoOAMarginCall(_message.Message):
     MARGINCALLTYPE_FIELD_NUMBER: _builtins.int
     MARGINLEVELTHRESHOLD_FIELD_NUMBER: _builtins.int
     UTCLASTUPDATETIMESTAMP_FIELD_NUMBER: _builtins.int
-    marginCallType: Global___ProtoOANotificationType.ValueType
+    marginCallType: _builtins.int
+    """ProtoOANotificationType"""
     marginLevelThreshold: _builtins.float
     utcLastUpdateTimestamp: _builtins.int
     """ms since the epoch"""
     def __init__(
         self,
         *,
-        marginCallType: Global___ProtoOANotificationType.ValueType | None = ...,
+        marginCallType: _builtins.int | None = ...,
         marginLevelThreshold: _builtins.float | None = ...,
         utcLastUpdateTimestamp: _builtins.int | None = ...,
     ) -> None: ...
@@ -1404,8 +1414,10 @@ class ProtoOAOrder(_message.Message):
     TRAILINGSTOPLOSS_FIELD_NUMBER: _builtins.int
     STOPTRIGGERMETHOD_FIELD_NUMBER: _builtins.int
     orderId: _builtins.int
-    orderType: Global___ProtoOAOrderType.ValueType
-    orderStatus: Global___ProtoOAOrderStatus.ValueType
+    orderType: _builtins.int
+    """ProtoOAOrderType"""
+    orderStatus: _builtins.int
+    """ProtoOAOrderStatus"""
     expirationTimestamp: _builtins.int
     """ms since the epoch"""
     executionPrice: _builtins.float
@@ -1427,7 +1439,8 @@ class ProtoOAOrder(_message.Message):
     takeProfit: _builtins.float
     """price"""
     clientOrderId: _builtins.str
-    timeInForce: Global___ProtoOATimeInForce.ValueType
+    timeInForce: _builtins.int
+    """ProtoOATimeInForce; IMMEDIATE_OR_CANCEL when absent"""
     positionId: _builtins.int
     relativeStopLoss: _builtins.int
     """points"""
@@ -1435,7 +1448,8 @@ class ProtoOAOrder(_message.Message):
     """points"""
     isStopOut: _builtins.bool
     trailingStopLoss: _builtins.bool
-    stopTriggerMethod: Global___ProtoOAOrderTriggerMethod.ValueType
+    stopTriggerMethod: _builtins.int
+    """ProtoOAOrderTriggerMethod; TRADE when absent"""
     @_builtins.property
     def tradeData(self) -> Global___ProtoOATradeData: ...
     def __init__(
@@ -1443,8 +1457,8 @@ class ProtoOAOrder(_message.Message):
         *,
         orderId: _builtins.int | None = ...,
         tradeData: Global___ProtoOATradeData | None = ...,
-        orderType: Global___ProtoOAOrderType.ValueType | None = ...,
-        orderStatus: Global___ProtoOAOrderStatus.ValueType | None = ...,
+        orderType: _builtins.int | None = ...,
+        orderStatus: _builtins.int | None = ...,
         expirationTimestamp: _builtins.int | None = ...,
         executionPrice: _builtins.float | None = ...,
         executedVolume: _builtins.int | None = ...,
@@ -1457,13 +1471,13 @@ class ProtoOAOrder(_message.Message):
         stopLoss: _builtins.float | None = ...,
         takeProfit: _builtins.float | None = ...,
         clientOrderId: _builtins.str | None = ...,
-        timeInForce: Global___ProtoOATimeInForce.ValueType | None = ...,
+        timeInForce: _builtins.int | None = ...,
         positionId: _builtins.int | None = ...,
         relativeStopLoss: _builtins.int | None = ...,
         relativeTakeProfit: _builtins.int | None = ...,
         isStopOut: _builtins.bool | None = ...,
         trailingStopLoss: _builtins.bool | None = ...,
-        stopTriggerMethod: Global___ProtoOAOrderTriggerMethod.ValueType | None = ...,
+        stopTriggerMethod: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseSlippagePrice", b"baseSlippagePrice", "clientOrderId", b"clientOrderId", "closingOrder", b"closingOrder", "executedVolume", b"executedVolume", "executionPrice", b"executionPrice", "expirationTimestamp", b"expirationTimestamp", "isStopOut", b"isStopOut", "limitPrice", b"limitPrice", "orderId", b"orderId", "orderStatus", b"orderStatus", "orderType", b"orderType", "positionId", b"positionId", "relativeStopLoss", b"relativeStopLoss", "relativeTakeProfit", b"relativeTakeProfit", "slippageInPoints", b"slippageInPoints", "stopLoss", b"stopLoss", "stopPrice", b"stopPrice", "stopTriggerMethod", b"stopTriggerMethod", "takeProfit", b"takeProfit", "timeInForce", b"timeInForce", "tradeData", b"tradeData", "trailingStopLoss", b"trailingStopLoss", "utcLastUpdateTimestamp", b"utcLastUpdateTimestamp"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1496,7 +1510,8 @@ class ProtoOAPosition(_message.Message):
     MONEYDIGITS_FIELD_NUMBER: _builtins.int
     TRAILINGSTOPLOSS_FIELD_NUMBER: _builtins.int
     positionId: _builtins.int
-    positionStatus: Global___ProtoOAPositionStatus.ValueType
+    positionStatus: _builtins.int
+    """ProtoOAPositionStatus"""
     swap: _builtins.int
     """money, scaled by moneyDigits"""
     price: _builtins.float
@@ -1515,7 +1530,8 @@ class ProtoOAPosition(_message.Message):
     guaranteedStopLoss: _builtins.bool
     usedMargin: _builtins.int
     """money, scaled by moneyDigits"""
-    stopLossTriggerMethod: Global___ProtoOAOrderTriggerMethod.ValueType
+    stopLossTriggerMethod: _builtins.int
+    """ProtoOAOrderTriggerMethod; TRADE when absent"""
     moneyDigits: _builtins.int
     """decimals of the money fields; 2 when absent"""
     trailingStopLoss: _builtins.bool
@@ -1526,7 +1542,7 @@ class ProtoOAPosition(_message.Message):
         *,
         positionId: _builtins.int | None = ...,
         tradeData: Global___ProtoOATradeData | None = ...,
-        positionStatus: Global___ProtoOAPositionStatus.ValueType | None = ...,
+        positionStatus: _builtins.int | None = ...,
         swap: _builtins.int | None = ...,
         price: _builtins.float | None = ...,
         stopLoss: _builtins.float | None = ...,
@@ -1537,7 +1553,7 @@ class ProtoOAPosition(_message.Message):
         mirroringCommission: _builtins.int | None = ...,
         guaranteedStopLoss: _builtins.bool | None = ...,
         usedMargin: _builtins.int | None = ...,
-        stopLossTriggerMethod: Global___ProtoOAOrderTriggerMethod.ValueType | None = ...,
+        stopLossTriggerMethod: _builtins.int | None = ...,
         moneyDigits: _builtins.int | None = ...,
         trailingStopLoss: _builtins.bool | None = ...,
     ) -> None: ...
@@ -1631,7 +1647,8 @@ class ProtoOASymbol(_message.Message):
     """one pip is 10^-pipPosition"""
     enableShortSelling: _builtins.bool
     guaranteedStopLoss: _builtins.bool
-    swapRollover3Days: Global___ProtoOADayOfWeek.ValueType
+    swapRollover3Days: _builtins.int
+    """ProtoOADayOfWeek; MONDAY when absent"""
     swapLong: _builtins.float
     swapShort: _builtins.float
     maxVolume: _builtins.int
@@ -1647,26 +1664,32 @@ class ProtoOASymbol(_message.Message):
     @commission.setter
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def commission(self, value: _builtins.int) -> None: ...
-    commissionType: Global___ProtoOACommissionType.ValueType
+    commissionType: _builtins.int
+    """ProtoOACommissionType; USD_PER_MILLION_USD when absent"""
     slDistance: _builtins.int
     tpDistance: _builtins.int
     gslDistance: _builtins.int
     gslCharge: _builtins.int
-    distanceSetIn: Global___ProtoOASymbolDistanceType.ValueType
+    distanceSetIn: _builtins.int
+    """ProtoOASymbolDistanceType; SYMBOL_DISTANCE_IN_POINTS when absent"""
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def minCommission(self) -> _builtins.int: ...
     @minCommission.setter
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def minCommission(self, value: _builtins.int) -> None: ...
-    minCommissionType: Global___ProtoOAMinCommissionType.ValueType
+    minCommissionType: _builtins.int
+    """ProtoOAMinCommissionType; CURRENCY when absent"""
     minCommissionAsset: _builtins.str
     rolloverCommission: _builtins.int
     skipRolloverDays: _builtins.int
     scheduleTimeZone: _builtins.str
-    tradingMode: Global___ProtoOATradingMode.ValueType
-    rolloverCommission3Days: Global___ProtoOADayOfWeek.ValueType
-    swapCalculationType: Global___ProtoOASwapCalculationType.ValueType
+    tradingMode: _builtins.int
+    """ProtoOATradingMode; ENABLED when absent"""
+    rolloverCommission3Days: _builtins.int
+    """ProtoOADayOfWeek; MONDAY when absent"""
+    swapCalculationType: _builtins.int
+    """ProtoOASwapCalculationType; PIPS when absent"""
     lotSize: _builtins.int
     """volume cents in one lot"""
     preciseTradingCommissionRate: _builtins.int
@@ -1697,7 +1720,7 @@ class ProtoOASymbol(_message.Message):
         pipPosition: _builtins.int | None = ...,
         enableShortSelling: _builtins.bool | None = ...,
         guaranteedStopLoss: _builtins.bool | None = ...,
-        swapRollover3Days: Global___ProtoOADayOfWeek.ValueType | None = ...,
+        swapRollover3Days: _builtins.int | None = ...,
         swapLong: _builtins.float | None = ...,
         swapShort: _builtins.float | None = ...,
         maxVolume: _builtins.int | None = ...,
@@ -1706,21 +1729,21 @@ class ProtoOASymbol(_message.Message):
         maxExposure: _builtins.int | None = ...,
         schedule: _abc.Iterable[Global___ProtoOAInterval] | None = ...,
         commission: _builtins.int | None = ...,
-        commissionType: Global___ProtoOACommissionType.ValueType | None = ...,
+        commissionType: _builtins.int | None = ...,
         slDistance: _builtins.int | None = ...,
         tpDistance: _builtins.int | None = ...,
         gslDistance: _builtins.int | None = ...,
         gslCharge: _builtins.int | None = ...,
-        distanceSetIn: Global___ProtoOASymbolDistanceType.ValueType | None = ...,
+        distanceSetIn: _builtins.int | None = ...,
         minCommission: _builtins.int | None = ...,
-        minCommissionType: Global___ProtoOAMinCommissionType.ValueType | None = ...,
+        minCommissionType: _builtins.int | None = ...,
         minCommissionAsset: _builtins.str | None = ...,
         rolloverCommission: _builtins.int | None = ...,
         skipRolloverDays: _builtins.int | None = ...,
         scheduleTimeZone: _builtins.str | None = ...,
-        tradingMode: Global___ProtoOATradingMode.ValueType | None = ...,
-        rolloverCommission3Days: Global___ProtoOADayOfWeek.ValueType | None = ...,
-        swapCalculationType: Global___ProtoOASwapCalculationType.ValueType | None = ...,
+        tradingMode: _builtins.int | None = ...,
+        rolloverCommission3Days: _builtins.int | None = ...,
+        swapCalculationType: _builtins.int | None = ...,
         lotSize: _builtins.int | None = ...,
         preciseTradingCommissionRate: _builtins.int | None = ...,
         preciseMinCommission: _builtins.int | None = ...,
@@ -1815,7 +1838,8 @@ class ProtoOATradeData(_message.Message):
     symbolId: _builtins.int
     volume: _builtins.int
     """volume cents (1/100 of a unit)"""
-    tradeSide: Global___ProtoOATradeSide.ValueType
+    tradeSide: _builtins.int
+    """ProtoOATradeSide"""
     openTimestamp: _builtins.int
     """ms since the epoch"""
     label: _builtins.str
@@ -1829,7 +1853,7 @@ class ProtoOATradeData(_message.Message):
         *,
         symbolId: _builtins.int | None = ...,
         volume: _builtins.int | None = ...,
-        tradeSide: Global___ProtoOATradeSide.ValueType | None = ...,
+        tradeSide: _builtins.int | None = ...,
         openTimestamp: _builtins.int | None = ...,
         label: _builtins.str | None = ...,
         guaranteedStopLoss: _builtins.bool | None = ...,
@@ -1883,12 +1907,14 @@ class ProtoOATrader(_message.Message):
     """money, scaled by moneyDigits"""
     nonWithdrawableBonus: _builtins.int
     """money, scaled by moneyDigits"""
-    accessRights: Global___ProtoOAAccessRights.ValueType
+    accessRights: _builtins.int
+    """ProtoOAAccessRights; FULL_ACCESS when absent"""
     depositAssetId: _builtins.int
     swapFree: _builtins.bool
     leverageInCents: _builtins.int
     """10000 means 1:100"""
-    totalMarginCalculationType: Global___ProtoOATotalMarginCalculationType.ValueType
+    totalMarginCalculationType: _builtins.int
+    """ProtoOATotalMarginCalculationType"""
     maxLeverage: _builtins.int
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
@@ -1897,16 +1923,19 @@ class ProtoOATrader(_message.Message):
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def frenchRisk(self, value: _builtins.bool) -> None: ...
     traderLogin: _builtins.int
-    accountType: Global___ProtoOAAccountType.ValueType
+    accountType: _builtins.int
+    """ProtoOAAccountType; HEDGED when absent"""
     brokerName: _builtins.str
     registrationTimestamp: _builtins.int
     """ms since the epoch"""
     isLimitedRisk: _builtins.bool
-    limitedRiskMarginCalculationStrategy: Global___ProtoOALimitedRiskMarginCalculationStrategy.ValueType
+    limitedRiskMarginCalculationStrategy: _builtins.int
+    """ProtoOALimitedRiskMarginCalculationStrategy; ACCORDING_TO_LEVERAGE when absent"""
     moneyDigits: _builtins.int
     """decimals of the money fields; 2 when absent"""
     fairStopOut: _builtins.bool
-    stopOutStrategy: Global___ProtoOAStopOutStrategy.ValueType
+    stopOutStrategy: _builtins.int
+    """ProtoOAStopOutStrategy; MOST_MARGIN_USED_FIRST when absent"""
     def __init__(
         self,
         *,
@@ -1916,22 +1945,22 @@ class ProtoOATrader(_message.Message):
         managerBonus: _builtins.int | None = ...,
         ibBonus: _builtins.int | None = ...,
         nonWithdrawableBonus: _builtins.int | None = ...,
-        accessRights: Global___ProtoOAAccessRights.ValueType | None = ...,
+        accessRights: _builtins.int | None = ...,
         depositAssetId: _builtins.int | None = ...,
         swapFree: _builtins.bool | None = ...,
         leverageInCents: _builtins.int | None = ...,
-        totalMarginCalculationType: Global___ProtoOATotalMarginCalculationType.ValueType | None = ...,
+        totalMarginCalculationType: _builtins.int | None = ...,
         maxLeverage: _builtins.int | None = ...,
         frenchRisk: _builtins.bool | None = ...,
         traderLogin: _builtins.int | None = ...,
-        accountType: Global___ProtoOAAccountType.ValueType | None = ...,
+        accountType: _builtins.int | None = ...,
         brokerName: _builtins.str | None = ...,
         registrationTimestamp: _builtins.int | None = ...,
         isLimitedRisk: _builtins.bool | None = ...,
-        limitedRiskMarginCalculationStrategy: Global___ProtoOALimitedRiskMarginCalculationStrategy.ValueType | None = ...,
+        limitedRiskMarginCalculationStrategy: _builtins.int | None = ...,
         moneyDigits: _builtins.int | None = ...,
         fairStopOut: _builtins.bool | None = ...,
-        stopOutStrategy: Global___ProtoOAStopOutStrategy.ValueType | None = ...,
+        stopOutStrategy: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accessRights", b"accessRights", "accountType", b"accountType", "balance", b"balance", "balanceVersion", b"balanceVersion", "brokerName", b"brokerName", "ctidTraderAccountId", b"ctidTraderAccountId", "depositAssetId", b"depositAssetId", "fairStopOut", b"fairStopOut", "frenchRisk", b"frenchRisk", "ibBonus", b"ibBonus", "isLimitedRisk", b"isLimitedRisk", "leverageInCents", b"leverageInCents", "limitedRiskMarginCalculationStrategy", b"limitedRiskMarginCalculationStrategy", "managerBonus", b"managerBonus", "maxLeverage", b"maxLeverage", "moneyDigits", b"moneyDigits", "nonWithdrawableBonus", b"nonWithdrawableBonus", "registrationTimestamp", b"registrationTimestamp", "stopOutStrategy", b"stopOutStrategy", "swapFree", b"swapFree", "totalMarginCalculationType", b"totalMarginCalculationType", "traderLogin", b"traderLogin"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1956,7 +1985,8 @@ class ProtoOATrendbar(_message.Message):
     UTCTIMESTAMPINMINUTES_FIELD_NUMBER: _builtins.int
     volume: _builtins.int
     """number of price changes"""
-    period: Global___ProtoOATrendbarPeriod.ValueType
+    period: _builtins.int
+    """ProtoOATrendbarPeriod; M1 when absent"""
     low: _builtins.int
     """points"""
     deltaOpen: _builtins.int
@@ -1971,7 +2001,7 @@ class ProtoOATrendbar(_message.Message):
         self,
         *,
         volume: _builtins.int | None = ...,
-        period: Global___ProtoOATrendbarPeriod.ValueType | None = ...,
+        period: _builtins.int | None = ...,
         low: _builtins.int | None = ...,
         deltaOpen: _builtins.int | None = ...,
         deltaClose: _builtins.int | None = ...,

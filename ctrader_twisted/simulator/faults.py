@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from msgspec import Meta
 from twisted.internet.defer import Deferred
 
-from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
 from ctrader_twisted.simulator.frames import Refusal, bare, careless_frame, framed
 from ctrader_twisted.simulator.rules import Rule
 from ctrader_twisted.simulator.venue import Venue
@@ -22,6 +22,7 @@ from ctrader_twisted.wire.codec import REGISTRY
 
 # As far as the wire, and a reactor's timers, can take them.
 Count = Annotated[int, Meta(ge=0, lt=2**48)]
+EnumNumber = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
 Seconds = Annotated[float, Meta(ge=0, le=1e8)]
 Points = Annotated[int, Meta(gt=0, lt=2**48)]
 TicksPerSecond = Annotated[float, Meta(ge=0, le=1e6)]
@@ -289,6 +290,18 @@ class News:
         return self._tell_each(
             lambda one: api_pb2.ProtoOATraderUpdatedEvent(
                 ctidTraderAccountId=one, trader=self._venue.accounts[one].trader()
+            )
+        )
+
+    def newer_values(self, number: EnumNumber = 99) -> int:
+        """An execution, and in it an order, of types that no definition has."""
+        trade = model_pb2.ProtoOATradeData(symbolId=1, volume=100_000, tradeSide=model_pb2.BUY)
+        order = model_pb2.ProtoOAOrder(
+            orderId=1, tradeData=trade, orderType=number, orderStatus=number
+        )
+        return self._tell_each(
+            lambda one: api_pb2.ProtoOAExecutionEvent(
+                ctidTraderAccountId=one, executionType=number, order=order
             )
         )
 

@@ -58,6 +58,7 @@ class Mischief:
         self.token_expired = news.token_expired
         self.symbol_changed = news.symbol_changed
         self.trader_updated = news.trader_updated
+        self.newer_values = news.newer_values
         self.quiet = news.quiet
         self.rate = news.rate
         self.tick = news.tick

@@ -119,7 +119,11 @@ class Application:
         """Route one message: an answer to whoever waits, news to the account it is about."""
         message = envelope.message
         requests = self._requests
-        if message is None or requests is None:
+        if requests is None:
+            return
+        if message is None:
+            if envelope.error is not None:
+                requests.settle(envelope)
             return
         if has_unknown_fields(message):
             self._metrics.count("unknown_fields", type(message).__name__)

@@ -16,14 +16,14 @@ from itertools import count
 
 from google.protobuf.message import Message
 
-from ctrader_twisted.errors import ProtocolError, VenueRefusal
+from ctrader_twisted.errors import PayloadError, ProtocolError, VenueRefusal
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import Remedy, advice_for, remedy_for
 from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.tls import certificate_words
-from ctrader_twisted.wire.codec import decode, encode
+from ctrader_twisted.wire.codec import Envelope, decode, encode
 
 CAP_BYTES = 1 << 24
 
@@ -125,7 +125,7 @@ class _Talk:
         try:
             self._secure.sendall(len(body).to_bytes(4, "big") + body)
             while True:
-                envelope = decode(self._frame(ends))
+                envelope = _readable(self._frame(ends), message_id)
                 if envelope.client_message_id == message_id and envelope.message is not None:
                     break
         except (OSError, ProtocolError) as error:
@@ -152,6 +152,16 @@ class _Talk:
                 raise ProtocolError("the venue closed the connection")
             parts += part
         return parts
+
+
+def _readable(frame: bytes, message_id: str) -> Envelope:
+    """One frame decoded; only an answer with this id has to be readable."""
+    try:
+        return decode(frame)
+    except PayloadError as error:
+        if error.client_message_id == message_id:
+            raise
+        return Envelope(error.payload_type, None, error.client_message_id, error)
 
 
 def _introduce(talk: _Talk, door: Door) -> Iterator[Link]:

@@ -25,13 +25,14 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrader_twisted.errors import ProtocolError
+from ctrader_twisted.errors import PayloadError, ProtocolError
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2, common_pb2
 from ctrader_twisted.upstream.translate import spot_updates
 from ctrader_twisted.wire.codec import (
     HEARTBEAT,
+    SPOT,
     SPOT_HEAD_SIZE,
     SPOT_HEADS,
     Envelope,
@@ -40,6 +41,8 @@ from ctrader_twisted.wire.codec import (
 )
 
 SILENT_LOOKS = 4
+# Of how many payload types the log says that they are ignored, on one connection.
+MOST_TOLD = 100
 KEEPALIVE_PROBES, KEEPALIVE_INTERVAL_S = 3, 5
 
 # Where prices go: all that one read brought, in order.
@@ -92,6 +95,7 @@ class OpenApiProtocol(Int32StringReceiver):
         self._listener = listener
         self._spots = spots
         self._waiting: list[bytes] = []
+        self._told: set[int] = set()
         self._metrics = metrics
         self._now_ms = now_ms
         self._received_ms = 0
@@ -175,21 +179,27 @@ class OpenApiProtocol(Int32StringReceiver):
             return
         try:
             envelope = decode(string)
-            if isinstance(envelope.message, api_pb2.ProtoOASpotEvent):
-                # Long, or with an id, or in an order that nobody uses today, but may.
-                payload = envelope.message.SerializeToString()
-                self._spots(spot_updates((payload,), self._received_ms))
-                return
+        except PayloadError as error:
+            self._unreadable(error, error.payload_type)
+            # It may be the answer that somebody waits for.
+            lost = Envelope(error.payload_type, None, error.client_message_id, error)
+            self._listener.received(lost, self._received_ms)
+            return
         except ProtocolError as error:
             self._undecodable(error)
             return
         message = envelope.message
+        if isinstance(message, api_pb2.ProtoOASpotEvent):
+            # Long, or with an id, or in an order that nobody uses today, but may.
+            payload = message.SerializeToString()
+            self._spots(spot_updates((payload,), self._received_ms, self._unreadable))
+            return
         self._metrics.count("messages_in", "unknown" if message is None else type(message).__name__)
         if envelope.payload_type == HEARTBEAT:
             return
         if envelope.message is None:
             self._metrics.count("unknown_messages")
-            self.log.info("ignoring payload type {number}", number=envelope.payload_type)
+            self._tell_once(envelope.payload_type, "it is not known")
         self._listener.received(envelope, self._received_ms)
 
     def lengthLimitExceeded(self, length: int) -> None:
@@ -204,12 +214,24 @@ class OpenApiProtocol(Int32StringReceiver):
         payloads, self._waiting = self._waiting, []
         self._heard = True
         self._metrics.frames_in += len(payloads)
-        if self._cause is not None:
+        if self._cause is None:
+            self._spots(spot_updates(payloads, self._received_ms, self._unreadable))
+
+    def _unreadable(self, error: ProtocolError, payload_type: int = SPOT) -> None:
+        """One message is lost, and nothing else: the length of its frame was true."""
+        self._metrics.count("undecodable_frames")
+        self._tell_once(payload_type, str(error))
+
+    def _tell_once(self, payload_type: int, why: str) -> None:
+        # The venue must not be able to fill the log, nor our memory with numbers.
+        if payload_type in self._told or len(self._told) >= MOST_TOLD:
             return
-        try:
-            self._spots(spot_updates(payloads, self._received_ms))
-        except ProtocolError as error:
-            self._undecodable(error)
+        self._told.add(payload_type)
+        self.log.warn(
+            "ignoring messages of payload type {number}: {why}; further ones are only counted",
+            number=payload_type,
+            why=why,
+        )
 
     def _undecodable(self, error: ProtocolError) -> None:
         self.log.error("dropping the connection: {error}", error=error)

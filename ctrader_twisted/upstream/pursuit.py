@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from ctrader_twisted.errors import ConnectionEnded, RequestTimeout, VenueRefusal
+from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.refusals import (
     CONNECTION_WIDE,
     TOO_OFTEN,
@@ -159,14 +159,15 @@ class Pursuit:
             if tuple(ids) in self._unanswered:
                 # It had been sent before, and perhaps that was done.
                 self.busy.update(ids)
-        elif isinstance(error, RequestTimeout) and error.sent:
+        elif isinstance(error, ProtocolError) or (isinstance(error, RequestTimeout) and error.sent):
+            # An answer that cannot be read tells as much as none.
             self._unknown(error, ids)
         elif not isinstance(error, VenueRefusal):
             self._wait(error or RuntimeError("no reason"))
         else:
             self._refused_by(error, remedy_for(error), ids)
 
-    def _unknown(self, error: RequestTimeout, ids: list[int]) -> None:
+    def _unknown(self, error: ProtocolError | RequestTimeout, ids: list[int]) -> None:
         # Perhaps it was done. The same ids again, so that ALREADY_... is about all of them;
         # till then they count as asked for, and a price that comes is not thrown away.
         self.busy.update(ids)

@@ -173,12 +173,17 @@ class Requests:
         passes events to both.
         """
         waiting = self._waiting.get(envelope.client_message_id or "")
-        if waiting is None or not waiting.sent or envelope.message is None:
+        answer = envelope.error or envelope.message
+        if waiting is None or not waiting.sent or answer is None:
             self._latecomers.came(envelope.client_message_id, envelope.message)
             return False
         self._forget(waiting)
         with errands.on_behalf_of(waiting.known_as):
-            self._settle(waiting, envelope.message)
+            if isinstance(answer, ProtocolError):
+                self._over(waiting, "answered", "unreadable")
+                waiting.result.errback(answer)
+            else:
+                self._settle(waiting, answer)
         return True
 
     def _settle(self, waiting: _Waiting, message: Message) -> None:

@@ -6,7 +6,7 @@ every symbol); error times become seconds, whichever unit their carrier uses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 from google.protobuf.message import DecodeError, Message
@@ -60,12 +60,14 @@ def refusal(message: Message) -> VenueRefusal | None:
     return None
 
 
-def spot_updates(payloads: Iterable[bytes], received_ms: int) -> Iterator[SpotUpdate]:
+def spot_updates(
+    payloads: Iterable[bytes], received_ms: int, unreadable: Callable[[ProtocolError], None]
+) -> Iterator[SpotUpdate]:
     """Any number of ProtoOASpotEvents, as bytes, as SpotUpdates.
 
-    One at a time, so that what came before bad bytes still arrives. What is absent reads as 0:
-    no price, no time. Raises ProtocolError when the bytes cannot be read, or a required field is
-    missing. No id is ever 0, so one that reads as 0 is missing.
+    What is absent reads as 0: no price, no time. An event that cannot be read, or lacks a required
+    field, is left out: ``unreadable`` is called with the reason. No id is ever 0, so one that reads
+    as 0 is missing.
     """
     # One for all of them, since to make a message costs more than to parse it.
     event = api_pb2.ProtoOASpotEvent()
@@ -73,13 +75,16 @@ def spot_updates(payloads: Iterable[bytes], received_ms: int) -> Iterator[SpotUp
     for payload in payloads:
         try:
             parse(payload)
-        except DecodeError as error:
-            raise ProtocolError(
-                f"a ProtoOASpotEvent of {len(payload)} bytes cannot be read"
-            ) from error
+        except DecodeError:
+            unreadable(ProtocolError(f"a ProtoOASpotEvent of {len(payload)} bytes cannot be read"))
+            continue
         account_id, symbol_id = event.ctidTraderAccountId, event.symbolId
         if not symbol_id or not account_id or _TRENDBAR in payload:
-            require(event)
+            try:
+                require(event)
+            except ProtocolError as error:
+                unreadable(error)
+                continue
         yield SpotUpdate(account_id, symbol_id, event.bid, event.ask, event.timestamp, received_ms)
 
 
@@ -136,13 +141,15 @@ def trader(message: model_pb2.ProtoOATrader) -> Trader:
         text(message.brokerName),
         # No money has so many; but a number that nobody can mean must not cost the connection.
         Decimal(message.balance).scaleb(-min(digits, _MOST_MONEY_DIGITS)),
-        _ACCESS.get(message.accessRights, "unknown"),
+        # Unsaid is not full, although the definitions have that for their default.
+        _ACCESS.get(message.accessRights, UNKNOWN) if message.HasField("accessRights") else UNKNOWN,
     )
 
 
 _MOST_MONEY_DIGITS = 28
 
-_ACCESS = {
+UNKNOWN = "unknown"
+_ACCESS: dict[int, str] = {
     model_pb2.FULL_ACCESS: "full",
     model_pb2.CLOSE_ONLY: "close only",
     model_pb2.NO_TRADING: "no trading",

@@ -15,15 +15,19 @@ from types import ModuleType
 from google.protobuf.message import DecodeError, EncodeError, Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from ctrader_twisted.errors import ProtocolError, UnknownMessage
+from ctrader_twisted.errors import PayloadError, ProtocolError, UnknownMessage
 from ctrader_twisted.pb import api_pb2, common_pb2
 
 HEARTBEAT = int(common_pb2.HEARTBEAT_EVENT)
+SPOT = int(api_pb2.PROTO_OA_SPOT_EVENT)
 
 # How a frame begins that is nothing but a ProtoOASpotEvent, by its size in bytes: field 1 (the
 # payload type) is 2131, and field 2 (the payload) takes all the rest. Nearly every frame is such.
 SPOT_HEAD_SIZE = 5
 SPOT_HEADS = {SPOT_HEAD_SIZE + size: b"\x08\xd3\x10\x12" + bytes((size,)) for size in range(1, 128)}
+
+# How many missing fields an error names.
+MOST_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,14 @@ class Envelope:
     """One decoded frame.
 
     ``message`` is None when the payload type is not in the registry: such frames are tolerated,
-    because the venue may know more than we do.
+    because the venue may know more than we do. It is None, too, when the payload cannot be read:
+    ``error`` then says why.
     """
 
     payload_type: int
     message: Message | None
     client_message_id: str | None = None
+    error: PayloadError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,7 @@ def encode(message: Message, client_message_id: str | None = None) -> bytes:
     try:
         payload = message.SerializeToString()
     except EncodeError as error:
-        missing = ", ".join(missing_fields(message))
+        missing = _listed(missing_fields(message))
         raise ProtocolError(f"{entry.class_name} cannot be sent without: {missing}") from error
     envelope = common_pb2.ProtoMessage(payloadType=entry.payload_type, payload=payload)
     if client_message_id is not None:
@@ -129,8 +135,9 @@ def encode(message: Message, client_message_id: str | None = None) -> bytes:
 def decode(frame: bytes) -> Envelope:
     """One frame as an Envelope.
 
-    Raises ProtocolError when the bytes are not an envelope, or its payload is not what its
-    type promises, or a required field is missing (protobuf itself does not check that).
+    Raises ProtocolError when the bytes are not an envelope, and PayloadError when its payload is
+    not what its type promises, or a required field is missing (protobuf itself does not check
+    that).
     """
     try:
         envelope = common_pb2.ProtoMessage.FromString(frame)
@@ -144,11 +151,14 @@ def decode(frame: bytes) -> Envelope:
         return Envelope(envelope.payloadType, None, message_id)
     try:
         message = entry.message_class.FromString(envelope.payload)
-    except DecodeError as error:
-        raise ProtocolError(
-            f"the payload of {entry.class_name} ({len(envelope.payload)} bytes) cannot be read"
+        require(message)
+    except (DecodeError, ProtocolError) as error:
+        what = f"the payload of {entry.class_name} ({len(envelope.payload)} bytes) cannot be read"
+        raise PayloadError(
+            str(error) if isinstance(error, ProtocolError) else what,
+            payload_type=entry.payload_type,
+            client_message_id=message_id,
         ) from error
-    require(message)
     return Envelope(entry.payload_type, message, message_id)
 
 
@@ -159,7 +169,7 @@ def require(message: Message) -> None:
     (see `translate.spot_updates`).
     """
     if not message.IsInitialized():
-        missing = ", ".join(missing_fields(message))
+        missing = _listed(missing_fields(message))
         name = type(message).__name__
         raise ProtocolError(f"{name} arrived without required fields: {missing}")
 
@@ -174,6 +184,12 @@ def text(value: str | bytes) -> str:
 def has_unknown_fields(message: Message) -> bool:
     """True when the venue sent fields that our definitions do not have (top level only)."""
     return len(UnknownFieldSet(message)) > 0
+
+
+def _listed(names: list[str]) -> str:
+    """Some names as one text: a list of a thousand symbols may lack a thousand fields."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def missing_fields(message: Message) -> list[str]:

@@ -137,11 +137,17 @@ FAULTS: list[Fault] = [
         "unknown fields in all", "ignored", mischief(lambda m: m.unknown_fields()), 60, quiet=True
     ),
     Fault(
-        "an event without its fields", "dropped; back in 2 s", mischief(lambda m: m.missing_field())
+        "an execution of a type newer than ours",
+        "ignored",
+        mischief(lambda m: m.newer_values()),
+        quiet=True,
+    ),
+    Fault(
+        "an event without its fields", "ignored", mischief(lambda m: m.missing_field()), quiet=True
     ),
     Fault(
         "a reply without its fields",
-        "dropped; back in 4 s",
+        "asked again; back in 4 s",
         after_drop(lambda m: m.missing_field(request=LIST)),
         0,
         4,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from google.protobuf.message import Message
@@ -26,8 +25,7 @@ def codec(octets: bytes) -> None:
         envelope = decode(octets)
     except ProtocolError:
         envelope = None
-    with suppress(ProtocolError):
-        list(translate.spot_updates([octets, octets], 0))
+    list(translate.spot_updates([octets, octets], 0, str))
     if envelope is None or envelope.message is None:
         return
     _translated(envelope.message)

@@ -36,7 +36,6 @@ FAULTS = [
     Fault("garbage", lambda m: m.garbage(), "is not an envelope"),
     Fault("garbage of 1 byte", lambda m: m.garbage(1), "is not an envelope"),
     Fault("oversize", lambda m: m.oversize(), "announced a frame of 2147483648 bytes"),
-    Fault("missing field", lambda m: m.missing_field(), "arrived without required fields"),
     Fault("client disconnect", lambda m: m.client_disconnect(), "Cancelled by the server"),
     Fault(
         "client disconnect and close",

@@ -63,6 +63,7 @@ TROUBLES = [
         "careless symbol list",
         lambda m: m.missing_field(request=SYMBOLS),
         "ProtoOASymbolsListRes arrived without required fields",
+        5,
     ),
 ]
 
@@ -136,6 +137,9 @@ async def test_what_is_unknown_is_tolerated_and_counted() -> None:
         running.venue.mischief.unknown_type(9999)
         running.venue.mischief.unknown_type(60_000)
         await until(lambda: running.metrics.counted("unknown_messages") == 2, "counted")
+        running.venue.mischief.missing_field()
+        running.venue.mischief.newer_values()
+        await until(lambda: running.metrics.counted("undecodable_frames") == 1, "counted")
         running.venue.mischief.unknown_fields()
         await client.next(of_type("tick"), "ticks with unknown fields")
         await client.ask("subscribe", "subscribeResponse", symbols=["EURUSD"])

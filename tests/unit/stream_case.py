@@ -221,7 +221,8 @@ class StreamCase(SynchronousTestCase):
         sides = {"bid": bid, "ask": ask}
         event = spot(symbol_id, **{side: one for side, one in sides.items() if one is not None})
         if self.account.session.is_ready:
-            self.account.session.spots(spot_updates([event.SerializeToString()], self.now_ms()))
+            updates = spot_updates([event.SerializeToString()], self.now_ms(), str)
+            self.account.session.spots(updates)
 
     def turn(self, seconds: float = 0.0) -> None:
         """Timers run, and sockets that can be written to are."""

@@ -22,9 +22,9 @@ from ctrader_twisted.wire.codec import (
     encode,
     has_unknown_fields,
 )
+from tests.unit.wire_samples import MODULES, enum_of
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parent / "wire.json").read_text())
-MODULES = (common_pb2, model_pb2, api_pb2)
 
 SCALARS = {
     FieldDescriptor.TYPE_INT32: "int32",
@@ -41,14 +41,16 @@ SCALARS = {
 def described(field: FieldDescriptor) -> dict[str, Any]:
     """One field in the vocabulary of wire.json."""
     kind, default = SCALARS.get(field.type), None
-    if field.enum_type is not None:
-        kind = f"enum:{field.enum_type.name}"
+    enum = enum_of(field)
+    if enum is not None:
+        # An int32 in what the venue sends, see model.proto: the bytes are the same.
+        kind = f"enum:{enum.name}"
     elif field.message_type is not None:
         kind = f"message:{field.message_type.name}"
     if field.has_default_value:
         default = field.default_value
-        if field.enum_type is not None:
-            default = field.enum_type.values_by_number[default].name
+        if enum is not None:
+            default = enum.values_by_number[default].name
     label = "repeated" if field.is_repeated else "required" if field.is_required else "optional"
     facts = {
         "number": field.number,

@@ -202,6 +202,7 @@ class Fate:
                 mischief.unknown_type,
                 mischief.unknown_fields,
                 mischief.missing_field,
+                mischief.newer_values,
                 mischief.oversize,
             ]
         )()

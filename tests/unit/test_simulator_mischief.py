@@ -166,6 +166,12 @@ class Octets(MischiefCase):
         (envelope,) = self.client.heard()
         self.assertEqual((envelope.payload_type, envelope.message), (4242, None))
 
+    def test_newer_values(self) -> None:
+        """An execution and an order of types that we do not know, to every authorised account."""
+        self.assertEqual(self.mischief.newer_values(77), 1)
+        (event,) = self.client.messages(api_pb2.ProtoOAExecutionEvent)
+        self.assertEqual((event.executionType, event.order.orderType), (77, 77))
+
     def test_unknown_fields(self) -> None:
         """Every message carries one, until cleared; all known fields are still right."""
         self.mischief.unknown_fields()
@@ -479,7 +485,8 @@ class ByName(MischiefCase):
         promised = (
             "drop refuse mute stall half_frame garbage oversize unknown_type unknown_fields "
             "swallow late duplicate client_disconnect account_disconnect token_invalidated "
-            "auth_refused missing_field error maintenance slow symbol_changed trader_updated clear"
+            "auth_refused missing_field error maintenance slow symbol_changed trader_updated clear "
+            "newer_values"
         )
         self.assertEqual(set(promised.split()) - set(switches), set())
         self.assertEqual([name for name, one in switches.items() if not one.__doc__], [])

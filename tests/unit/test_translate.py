@@ -35,10 +35,10 @@ class SpotUpdatesTest(SynchronousTestCase):
                 event.trendbar.add(volume=1, low=2)
             payloads.append(event.SerializeToString())
             updates.append(SpotUpdate(account, symbol, bid or 0, ask or 0, time_ms or 0, 5))
-        self.assertEqual(list(spot_updates(payloads, 5)), updates)
+        self.assertEqual(list(spot_updates(payloads, 5, self.fail)), updates)
 
     def test_what_is_missing_is_named(self) -> None:
-        """An id, or a required field of a bar that nobody reads; what came before it arrives."""
+        """An id, or a required field of a bar that nobody reads; what is around it arrives."""
         good = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2)
         whole = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=1, symbolId=2)
         whole.trendbar.add(low=1)
@@ -47,17 +47,21 @@ class SpotUpdatesTest(SynchronousTestCase):
             (api_pb2.ProtoOASpotEvent(ctidTraderAccountId=2), "symbolId"),
             (whole, "trendbar[0].volume"),
         ):
-            payloads = [good.SerializeToString(), event.SerializePartialToString()]
-            updates = spot_updates(payloads, 5)
-            self.assertEqual(next(updates), SpotUpdate(1, 2, 0, 0, 0, 5))
-            with self.assertRaises(ProtocolError) as caught:
-                next(updates)
-            self.assertIn(name, str(caught.exception))
+            right = good.SerializeToString()
+            errors: list[ProtocolError] = []
+            payloads = [right, event.SerializePartialToString(), right]
+            updates = list(spot_updates(payloads, 5, errors.append))
+            self.assertEqual(updates, [SpotUpdate(1, 2, 0, 0, 0, 5)] * 2)
+            (error,) = errors
+            self.assertIn(name, str(error))
 
     def test_garbage(self) -> None:
         """Bytes that are no message."""
-        with self.assertRaises(ProtocolError):
-            list(spot_updates([b"\x12\x7f\x01"], 5))
+        errors: list[ProtocolError] = []
+        self.assertEqual(list(spot_updates([b"\x12\x7f\x01"], 5, errors.append)), [])
+        self.assertEqual(
+            [str(one) for one in errors], ["a ProtoOASpotEvent of 3 bytes cannot be read"]
+        )
 
 
 class TraderTest(SynchronousTestCase):

@@ -14,6 +14,7 @@ from ctrader_twisted.pb import api_pb2, common_pb2
 from ctrader_twisted.upstream.requests import Lane
 from ctrader_twisted.upstream.translate import refusal
 from tests.unit.fakes import ACCOUNT, refusal_of, spot
+from tests.unit.log_lines import LogLines
 from tests.unit.test_upstream_session import ACCOUNT_AUTH, DISCONNECT, SessionCase
 
 OTHER = 7002
@@ -89,19 +90,56 @@ class RoutingTest(SessionCase):
         self.over()
 
     def test_spot_without_an_id(self) -> None:
-        """A price of nobody, or of nothing, ends the connection; the reason names the field."""
+        """A price without its account or its symbol is let go; the log names the field."""
         for event, missing in (
             (api_pb2.ProtoOASpotEvent(symbolId=1, bid=5), "ctidTraderAccountId"),
             (api_pb2.ProtoOASpotEvent(ctidTraderAccountId=ACCOUNT, bid=5), "symbolId"),
         ):
+            log = LogLines(self)
             self.ready()
             payload = event.SerializePartialToString()
             envelope = common_pb2.ProtoMessage(payloadType=2131, payload=payload)
             octets = envelope.SerializeToString()
             self.wire.protocol.dataReceived(len(octets).to_bytes(4, "big") + octets)
-            self.assertTrue(self.wire.aborted)
-            self.clock.advance(0)
-            self.assertIn(missing, self.news.last("lost")[1])
+            self.quiet()
+            (line,) = log.about("ignoring")
+            self.assertIn(missing, line["message"])
+            self.over()
+
+    def test_answers_that_cannot_be_read(self) -> None:
+        """The request fails at once with the reason; it is tried again on the same connection."""
+        self.connect()
+        self.authenticate()
+        message_id = self.wire.take(ACCOUNT_AUTH).client_message_id
+        envelope = common_pb2.ProtoMessage(payloadType=2103, clientMsgId=message_id)
+        octets = envelope.SerializeToString()
+        self.wire.protocol.dataReceived(len(octets).to_bytes(4, "big") + octets)
+        code, reason = self.news.last("refused")
+        self.assertEqual(code, "UNEXPECTED_ANSWER")
+        self.assertIn("ProtoOAAccountAuthRes arrived without required fields", reason)
+        self.assertFalse(self.wire.aborted)
+        self.admit()
+        self.list_symbols()
+        self.clock.advance(5)
+        self.admit()
+        self.list_symbols()
+        self.assertEqual(self.news.names()[-1], "ready")
+        self.over()
+
+    def test_an_application_that_is_not_answered_readably(self) -> None:
+        """Without it the connection is of no use: a new one follows."""
+        self.connect()
+        message_id = self.wire.take(api_pb2.ProtoOAApplicationAuthReq).client_message_id
+        envelope = common_pb2.ProtoMessage(
+            payloadType=2101, payload=b"\xff", clientMsgId=message_id
+        )
+        octets = envelope.SerializeToString()
+        self.wire.protocol.dataReceived(len(octets).to_bytes(4, "big") + octets)
+        self.assertTrue(self.wire.aborted)
+        self.clock.advance(0)
+        self.assertIn(
+            "ProtoOAApplicationAuthRes (1 bytes) cannot be read", self.news.last("lost")[1]
+        )
 
     def test_spots_before_ready(self) -> None:
         """Until its account is ready a price is let go."""

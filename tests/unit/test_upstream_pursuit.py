@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.errors import ConnectionEnded, RequestTimeout, VenueRefusal
+from ctrader_twisted.errors import ConnectionEnded, ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.upstream.pursuit import RETRY_MAX_S, Pursuit
 
 ENDED = ConnectionEnded("cut", sent=True)
@@ -75,6 +75,33 @@ class PursuitCase(SynchronousTestCase):
         self.pursuit.end()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class UnreadableTest(PursuitCase):
+    """Answers that cannot be read."""
+
+    def test_one_that_spoils_its_list(self) -> None:
+        """An id whose part of the answer is bad holds up none of the others for long."""
+        self.want(range(64))
+        for _ in range(60):
+            while self.open:
+                bad = 13 in self.open[0][0]
+                self.reply(ProtocolError("no digits") if bad else None)
+            self.clock.advance(1)
+        self.assertEqual(self.had, set(range(64)) - {13})
+        self.assertEqual(self.refused, [])
+        self.clock.advance(RETRY_MAX_S)
+        self.assertEqual(self.reply(), [13])
+        self.over()
+
+    def test_done_all_the_same(self) -> None:
+        """That all of them are subscribed already says that it had been done."""
+        self.want([1, 2, 3])
+        self.reply(ProtocolError("it lacks the account"))
+        self.clock.advance(1)
+        self.assertEqual(self.reply(VenueRefusal("ALREADY_SUBSCRIBED")), [1, 2, 3])
+        self.assertEqual(self.had, {1, 2, 3})
+        self.over()
 
 
 class BatchTest(PursuitCase):
