@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.task import LoopingCall
 
 from ctrader_twisted.tail.connection import TailFactory
 from ctrader_twisted.tail.follower import Follower
 from ctrader_twisted.tail.rendering import JsonLines, Lines, View
 from ctrader_twisted.tail.screen import PAINT_S, Screen
+from ctrader_twisted.tls.policy import ClientOptions
 
 CONNECT_TIMEOUT_S = 10
 
@@ -80,7 +80,7 @@ def _endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
     host, secure = parts.hostname or "", parts.scheme == "wss"
     port = parts.port or (443 if secure else 80)
     endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT_S)
-    return wrapClientTLS(optionsForClientTLS(host), endpoint) if secure else endpoint
+    return wrapClientTLS(ClientOptions(host), endpoint) if secure else endpoint
 
 
 def _paint_now_and_then(screen: Screen, follower: Follower, reactor: Any) -> None:

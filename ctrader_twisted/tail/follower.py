@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import DNSLookupError, TimeoutError
@@ -309,8 +308,6 @@ class Follower:
 def reason_of(failure: Failure) -> str:
     """Why a connection could not be made or kept, in words."""
     error = failure.value
-    if isinstance(error, VerificationError):
-        return "its certificate is for another name"
     if isinstance(error, SSL.Error):
         reasons = error.args[0] if error.args else ()
         said = ", ".join(str(parts[-1]) for parts in reasons if parts)

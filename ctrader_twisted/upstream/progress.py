@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.refusals import advice_for
+from ctrader_twisted.tls.verification import CertificateRefused
 
 STAGES = ("socket", "tls", "application")
 
@@ -33,6 +34,7 @@ class Progress:
         self._failed_ms = 0
         self._reason = ""
         self._code: str | None = None
+        self._advice = ""
 
     def begin(self) -> None:
         """An attempt begins."""
@@ -54,6 +56,7 @@ class Progress:
             self._failed_ms = self.now_ms()
         self._failed_at, self._reason = stage, reason
         self._code = cause.code if isinstance(cause, VenueRefusal) else None
+        self._advice = cause.advice if isinstance(cause, CertificateRefused) else _ADVICE[stage]
         for later in STAGES[_number(stage) :]:
             self._reached.pop(later, None)
         self._in_attempt.clear()
@@ -64,7 +67,7 @@ class Progress:
 
     def _link(self, stage: str) -> Link:
         if stage == self._failed_at:
-            advice = advice_for(self._code) if self._code else _ADVICE[stage]
+            advice = advice_for(self._code) if self._code else self._advice
             return Link(stage, Holds.NO, self._failed_ms, self._reason, advice, self._code)
         if stage in self._reached:
             return Link(stage, Holds.OK, self._reached[stage])

@@ -7,10 +7,8 @@ import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from OpenSSL import SSL, crypto
-from service_identity import VerificationError
 from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     ConnectBindError,
@@ -22,11 +20,10 @@ from twisted.internet.error import (
     TCPTimedOutError,
     TimeoutError,
 )
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
-from zope.interface import implementer
+from twisted.internet.ssl import Certificate
 
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.tls.policy import ClientOptions
 
 # Runs a blocking call off the reactor's thread (twisted.internet.threads.deferToThread).
 InThread = Callable[..., "Deferred[str]"]
@@ -94,36 +91,21 @@ def _pem(trusted: Trusted) -> bytes | None:
     return trusted() if isinstance(trusted, Authorities) else trusted
 
 
-@implementer(IOpenSSLClientConnectionCreator)
-class _AsTheFileSays:
-    """TLS options that are made anew for each connection."""
-
-    def __init__(self, host: str, authorities: Authorities) -> None:
-        self._host = host
-        self._authorities = authorities
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> Any:
-        """The TLS of one connection."""
-        options = verifying_options(self._host, self._authorities())
-        return options.clientConnectionForTLS(tlsProtocol)
-
-
-def verifying_options(host: str, ca_pem: Trusted) -> IOpenSSLClientConnectionCreator:
+def verifying_options(host: str, ca_pem: Trusted) -> ClientOptions:
     """TLS for ``host``: SNI, chain and name verified.
 
     With ``ca_pem`` only those authorities are trusted, otherwise the system's.
     """
-    if ca_pem is None:
-        return optionsForClientTLS(host)
-    if isinstance(ca_pem, Authorities):
-        return _AsTheFileSays(host, ca_pem)
-    return optionsForClientTLS(host, trustRoot=trustRootFromCertificates(_certificates(ca_pem)))
+
+    def authorities() -> list[crypto.X509] | None:
+        pem = _pem(ca_pem)
+        return None if pem is None else [one.original for one in _certificates(pem)]
+
+    return ClientOptions(host, authorities)
 
 
 def in_plain_words(cause: BaseException) -> str:
     """Why a connection ended, for a log line that is read at three in the morning."""
-    if isinstance(cause, VerificationError):
-        return "the certificate is not for this host name"
     if isinstance(cause, SSL.Error):
         return _tls_words(cause)
     for kind, words in _WORDS:

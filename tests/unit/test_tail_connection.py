@@ -7,7 +7,6 @@ import hashlib
 import re
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
@@ -15,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.tail.connection import TailFactory, TailProtocol
+from ctrader_twisted.tls.verification import CertificateRefused
 
 
 class Heard:
@@ -112,7 +112,7 @@ class ConnectionTests(SynchronousTestCase):
         """What TLS found wrong, or that there was no goodbye."""
         table: list[tuple[BaseException, str]] = [
             (SSL.Error([("SSL routines", "", "certificate verify failed")]), "verify failed"),
-            (VerificationError([]), "for another name"),
+            (CertificateRefused("h", "is for another host name"), "of h is for another host name"),
             (ConnectionDone(), "Connection was closed cleanly"),
         ]
         for error, words in table:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.error import ConnectionDone, DNSLookupError, TCPTimedOutError
 from twisted.internet.protocol import Factory, Protocol
@@ -18,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.simulator.certificates import Identity, make_identity
+from ctrader_twisted.tls.verification import CertificateRefused
 from ctrader_twisted.upstream.tls import (
     Authorities,
     in_plain_words,
@@ -108,7 +108,7 @@ class WordsTest(ConnectionCase):
         """The connection goes where it was told, with the host's name verified."""
         self.start().open().say(spot(1, bid=1))
         host, port, options, _ = self.network.asked[0]
-        self.assertEqual((host, port, options._hostname), ("localhost", 5035, "localhost"))
+        self.assertEqual((host, port, options.host), ("localhost", 5035, "localhost"))
         (updates,) = self.told.last("spots")
         self.assertEqual(list(updates), [SpotUpdate(ACCOUNT, 1, 1, 0, 0, 5)])
         self.over()
@@ -120,7 +120,7 @@ class TrustTest(SynchronousTestCase):
     def test_words(self) -> None:
         """Every kind of end has words; only a refused chain deserves a second look."""
         for cause, words in (
-            (VerificationError(errors=[]), "the certificate is not for this host name"),
+            (CertificateRefused("h", "has expired"), "the certificate of h has expired"),
             (SSL.Error([]), "the TLS connection was cut"),
             (SSL.Error([("a", "b", "wrong version")]), "TLS failed: wrong version"),
             (TCPTimedOutError(), "no answer to the connection attempt (timed out)"),
@@ -146,7 +146,7 @@ class TrustTest(SynchronousTestCase):
         pem = make_identity().ca_pem
         path.write_bytes(pem)
         self.assertEqual(read_authorities(path), pem)
-        self.assertEqual(verifying_options("venue.test", pem)._hostname, "venue.test")
+        self.assertEqual(verifying_options("venue.test", pem).host, "venue.test")
 
     def test_second_look_with_a_bundle_as_it_is_found(self) -> None:
         """Comments in any language between the certificates do not spoil the second look."""

@@ -1,0 +1,1 @@
+"""TLS client policy of every outgoing connection: versions, ciphers, authorities, verification."""

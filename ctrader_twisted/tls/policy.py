@@ -1,0 +1,73 @@
+"""How we connect to a TLS server: TLS 1.2 or later, forward-secret AEAD suites, verification."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from ctrader_twisted.tls.verification import CertificateRefused, Verifier, server_name
+
+#: TLS 1.2 suites with ephemeral keys and authenticated encryption; all of TLS 1.3 are so.
+CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!aDSS:!PSK:!SRP"
+
+#: Gives the authorities to trust at this moment; None: those of the system.
+Authorities = Callable[[], Sequence[crypto.X509] | None]
+
+
+def system_authorities() -> None:
+    """The system's authorities (or those of SSL_CERT_FILE and SSL_CERT_DIR)."""
+
+
+def make_context(authorities: Sequence[crypto.X509] | None) -> SSL.Context:
+    """A context for one connection, so that nothing read earlier is trusted any longer."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(CIPHERS)
+    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    if authorities is None:
+        context.set_default_verify_paths()
+    else:
+        store = context.get_cert_store()
+        assert store is not None  # noqa: S101 (only None once the context is freed)
+        for one in authorities:
+            store.add_cert(one)
+    return context
+
+
+def make_connection(
+    host: str, authorities: Sequence[crypto.X509] | None, verifier: Verifier
+) -> SSL.Connection:
+    """TLS over memory buffers for one connection to ``host``."""
+    connection = SSL.Connection(make_context(authorities), None)
+    name = server_name(host)
+    if name is not None:
+        connection.set_tlsext_host_name(name)
+    connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verifier)
+    return connection
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientOptions:
+    """TLS for ``host`` on a Twisted transport; everything is made anew for each connection.
+
+    A protocol on it gets `CertificateRefused` as the reason of its connectionLost.
+    """
+
+    def __init__(self, host: str, authorities: Authorities = system_authorities) -> None:
+        self.host = host
+        self._authorities = authorities
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """The TLS of one connection."""
+
+        def refused(reason: CertificateRefused) -> None:
+            tlsProtocol.failVerification(Failure(reason))
+
+        return make_connection(self.host, self._authorities(), Verifier(self.host, refused))
