@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,9 @@ def read_key(path: Path | None) -> str:
     if path is None:
         return ""
     try:
+        if stat.S_ISFIFO(path.stat().st_mode) and not str(path).startswith("/dev/"):
+            # A pipe of the shell, as of <(...), has somebody at its other end.
+            raise ConfigurationError(f"the key file {path} is a named pipe: name a regular file.")
         with path.open("rb") as stream:
             octets = stream.read(KEY_FILE_LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:

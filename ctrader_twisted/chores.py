@@ -110,9 +110,9 @@ def run_add(arguments: argparse.Namespace) -> int:
 
 def run_list(arguments: argparse.Namespace) -> int:
     """One line a key, with tabs between: name, scopes, when it was made."""
-    from ctrader_twisted.web.keys import read_keys
+    from ctrader_twisted.web.keys import list_keys
 
-    for key in read_keys(key_file(arguments.file)):
+    for key in list_keys(key_file(arguments.file)):
         sys.stdout.write(f"{key.name}\t{','.join(key.scopes)}\t{key.made_at}\n")
     return 0
 

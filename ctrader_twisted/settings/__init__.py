@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
-from ctrader_twisted.settings.files import read_secret
+from ctrader_twisted.settings.files import check_readable, read_secret
 from ctrader_twisted.settings.keys import KEYS, Given, Key, Layer, describe
+from ctrader_twisted.settings.kinds import FILE
 from ctrader_twisted.settings.shown import bad_value, in_part, is_shown
 from ctrader_twisted.settings.sources import gather
 
@@ -223,9 +224,13 @@ def _value(key: Key, given: Given | None) -> Any:
         return key.kind.parse(key.default) if key.default else None
     text = read_secret(given) if given.in_file else given.text.strip()
     try:
-        return key.kind.parse(text)
+        value = key.kind.parse(text)
     except ValueError:
         pass
+    else:
+        if key.kind is FILE:
+            check_readable(value, f"{value} (named by {given.where})")
+        return value
     # Outside the except block, so that no chained exception carries the text along.
     default = f" for the default {key.default}" if key.default else ""
     shown = f"is {bad_value(key, text)}, but " if is_shown(key) else ""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
+from ctrader_twisted.config_files import FileRefused, check_file, read_file
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.settings.keys import Given
 from ctrader_twisted.settings.shown import may_be_secret
 
-FILE_LIMIT_BYTES = 1024 * 1024
-
 
 def read_text(path: Path) -> str:
     """The text of a configuration file: UTF-8, a byte order mark is no part of it."""
-    return _decode(_read(path, str(path), owner_only=False), str(path))
+    return _decode(_read(path, str(path), is_private=False), str(path))
 
 
 def read_secret(given: Given) -> str:
@@ -25,30 +23,32 @@ def read_secret(given: Given) -> str:
     is_path = "/" in given.text and not may_be_secret(given.text)
     known = is_path or os.path.exists(path)
     where = f"{path} (named by {given.where})" if known else f"the file that {given.where} names"
-    text = _decode(_read(path, where, owner_only=True), where).strip()
+    text = _decode(_read(path, where, is_private=True), where).strip()
     if not text or not text.isprintable():
         raise ConfigurationError(f"{where} must hold the secret on one line, and nothing else.")
     return text
 
 
-def _read(path: Path, where: str, *, owner_only: bool) -> bytes:
+def check_readable(path: Path, where: str) -> None:
+    """ConfigurationError for a file that is not read later, by the rules of `config_files`."""
     try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            if owner_only and mode & 0o077:
-                raise ConfigurationError(
-                    f"{where} holds a secret but is open to others (mode {mode:04o}): "
-                    "chmod 600 it, so that only its owner can read it."
-                )
-            content = stream.read(FILE_LIMIT_BYTES + 1)
-    except (OSError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or "that is no file name"
-        raise ConfigurationError(
-            f"{where} cannot be read ({reason}): name a file that exists and that we may read."
-        ) from None
-    if len(content) > FILE_LIMIT_BYTES:
-        raise ConfigurationError(f"{where} is larger than 1 MiB: name the right file.")
-    return content
+        check_file(path)
+    except (FileRefused, OSError) as problem:
+        raise ConfigurationError(_refusal(where, problem)) from None
+
+
+def _read(path: Path, where: str, *, is_private: bool) -> bytes:
+    try:
+        return read_file(path, is_private=is_private)
+    except (FileRefused, OSError, ValueError) as problem:
+        raise ConfigurationError(_refusal(where, problem)) from None
+
+
+def _refusal(where: str, problem: Exception) -> str:
+    if isinstance(problem, FileRefused):
+        return f"{where} {problem}."
+    reason = getattr(problem, "strerror", None) or "that is no file name"
+    return f"{where} cannot be read ({reason}): name a file that exists and that we may read."
 
 
 def _decode(content: bytes, where: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,10 +101,12 @@ def _parse_file(text: str) -> Path:
     try:
         # Absolute, because a daemon changes its working directory after it has read its settings.
         path = Path(text).expanduser().absolute()
-        with path.open("rb"):
+        # Not opened here: to open a named pipe is to wait for its other end.
+        if os.access(path, os.R_OK, effective_ids=True):
             return path
     except (OSError, RuntimeError) as problem:
         raise ValueError from problem
+    raise ValueError
 
 
 # Endpoint type -> its keyword arguments; one of the names marked by * must be there (a lone word

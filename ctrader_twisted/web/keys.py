@@ -7,29 +7,28 @@ or damaged lets nobody in until it is right again.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import hmac
 import os
 import re
 import secrets
-import stat
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from twisted.logger import Logger
 
+from ctrader_twisted.config_files import FileRefused, read_file
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
+from ctrader_twisted.web.key_edits import editable_owners, locked
 
 SCOPES = ("read", "trade", "admin")
 
 _PREFIX = "cts_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_LIMIT_BYTES = 1024 * 1024
 
 
 class ApiKey(msgspec.Struct, frozen=True):
@@ -105,29 +104,38 @@ class KeyRing:
 # -- the file ----------------------------------------------------------------------------------
 
 
-def read_keys(path: Path) -> list[ApiKey]:
-    """The keys of a file; ConfigurationError when it is missing, open to others or damaged."""
+def list_keys(path: Path) -> list[ApiKey]:
+    """The keys of a file for whoever may edit them: root may, in the folder of another user."""
+    return read_keys(path, editable_owners(path))
+
+
+def read_keys(path: Path, owners: Collection[int] = ()) -> list[ApiKey]:
+    """The keys of a file; ConfigurationError when it is missing, open to others or damaged.
+
+    ``owners``: users besides root and our own who may own it.
+    """
     try:
-        with path.open("rb") as stream:
-            mode = stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
-            octets = stream.read(_LIMIT_BYTES + 1)
+        return _decoded(path, read_file(path, is_private=True, owners=owners))
+    except FileRefused as refused:
+        raise ConfigurationError(f"the key file {path} {refused}.") from None
     except OSError as error:
-        raise ConfigurationError(
-            f"the key file {path} cannot be read ({error.strerror}): make it with "
-            "`ctrader-stream keys add NAME --scope read`, as the user that runs the daemon."
-        ) from None
-    if mode & 0o077:
-        raise ConfigurationError(
-            f"the key file {path} is open to others (mode {mode:04o}): chmod 600 it, so that only "
-            "its owner can read it."
-        )
+        raise _unreadable(path, error.strerror) from None
+
+
+def _decoded(path: Path, octets: bytes) -> list[ApiKey]:
     try:
-        stored = msgspec.json.decode(octets[:_LIMIT_BYTES], type=_File)
+        return msgspec.json.decode(octets, type=_File).keys
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigurationError(
             f"the key file {path} is damaged: restore it, or move it away and make new keys."
         ) from None
-    return stored.keys
+
+
+def _unreadable(path: Path, reason: str | None) -> ConfigurationError:
+    return ConfigurationError(
+        f"the key file {path} cannot be read ({reason}): make it with "
+        "`ctrader-stream keys add NAME --scope read`, as the user that runs the daemon."
+    )
 
 
 def add_key(path: Path, name: str, scopes: Collection[str], made_at: str) -> Secret:
@@ -143,64 +151,33 @@ def add_key(path: Path, name: str, scopes: Collection[str], made_at: str) -> Sec
         raise ConfigurationError(f"{wrong}: the scopes are read, trade and admin.")
     text = Secret(_PREFIX + secrets.token_urlsafe(32))
     ordered = cast(Any, tuple(scope for scope in SCOPES if scope in scopes))
-    with _edited(path) as keys:
+    with locked(path) as edit:
+        keys = [] if edit.content is None else _decoded(path, edit.content)
         if any(key.name == name for key in keys):
             raise ConfigurationError(
                 f"there is a key {name} in {path} already: revoke it first, or choose another name."
             )
         keys.append(ApiKey(name, ordered, _digest(text), made_at))
+        edit.replace(_encoded(keys))
     return text
 
 
 def revoke_key(path: Path, name: str) -> None:
     """Take a key out; whoever is connected with it is shown out within seconds."""
-    read_keys(path)
-    with _edited(path) as keys:
+    with locked(path) as edit:
+        if edit.content is None:
+            raise _unreadable(path, os.strerror(errno.ENOENT))
+        keys = _decoded(path, edit.content)
         left = [key for key in keys if key.name != name]
         if len(left) == len(keys):
             raise ConfigurationError(
                 f"there is no key {name!a} in {path}: `ctrader-stream keys list` has the names."
             )
-        keys[:] = left
+        edit.replace(_encoded(left))
 
 
-@contextmanager
-def _edited(path: Path) -> Iterator[list[ApiKey]]:
-    """The keys of the file, to change; written back whole, by one editor at a time."""
-    try:
-        lock = os.open(path.parent, os.O_RDONLY)
-    except OSError as error:
-        raise ConfigurationError(
-            f"the folder {path.parent} of the key file cannot be used ({error.strerror}): make it."
-        ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        keys = read_keys(path) if path.exists() else []
-        yield keys
-        _write(path, keys)
-    finally:
-        os.close(lock)
-
-
-def _write(path: Path, keys: list[ApiKey]) -> None:
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    octets = msgspec.json.format(msgspec.json.encode(_File(keys=keys)), indent=2) + b"\n"
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(octets)
-            stream.flush()
-            os.fsync(stream.fileno())
-        if os.geteuid() == 0:
-            # root edits the file of the daemon's user, who must still be able to read it.
-            owner = os.stat(path if path.exists() else path.parent)
-            os.chown(fresh, owner.st_uid, owner.st_gid)
-        fresh.replace(path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise ConfigurationError(
-            f"the key file {path} cannot be written ({error.strerror}): may you write there?"
-        ) from None
+def _encoded(keys: list[ApiKey]) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(_File(keys=keys)), indent=2) + b"\n"
 
 
 def _looks(path: Path) -> tuple[int, ...] | None:

@@ -1,0 +1,240 @@
+"""Reading of configured files: regular files of bounded size that no other user can change.
+
+What such a file says decides where credentials are sent, or is a credential. So the file, and each
+folder and link on the way to it, must belong to root or to the user of this process, and must not
+be writable for others. Only the mode bits are looked at; access control lists are not.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from collections.abc import Collection
+from pathlib import Path
+
+from ctrader_twisted.errors import CtraderError
+
+LIMIT_BYTES = 1024 * 1024
+LINKS_MAX = 40
+
+# Users who own what we read although the process does not run as them yet (`twistd --uid`).
+_later_users: set[int] = set()
+
+
+class FileRefused(CtraderError):
+    """A file that is not used. The text completes "FILE ..." and ends with the remedy."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(letter if letter.isprintable() else "?" for letter in text))
+
+
+def trust_user(uid: int) -> None:
+    """Accept files of this user as our own: the process will run as that user."""
+    _later_users.add(uid)
+
+
+def read_file(
+    path: Path,
+    *,
+    limit_bytes: int = LIMIT_BYTES,
+    is_private: bool = False,
+    owners: Collection[int] = (),
+) -> bytes:
+    """The content of a configured file.
+
+    ``is_private``: others must not be able to read it either. ``owners``: users besides root and
+    our own who may own it. Raises FileRefused for a file that is no regular one, too large, or that
+    others can change, and OSError for one that cannot be opened. Never blocks.
+    """
+    descriptor = _open(path, is_private, {0, os.geteuid(), *_later_users, *owners})
+    with os.fdopen(descriptor, "rb") as stream:
+        content = stream.read(limit_bytes + 1)
+    _refuse_large(len(content), limit_bytes)
+    return content
+
+
+def check_file(path: Path) -> None:
+    """Raise what `read_file` would, without reading anything."""
+    os.close(_open(path, False, {0, os.geteuid(), *_later_users}))
+
+
+def check_opened(
+    path: Path, found: os.stat_result, *, is_private: bool, owners: Collection[int]
+) -> None:
+    """Raise FileRefused for an open file that `read_file` would refuse, owned by ``owners``."""
+    _refuse_special(found.st_mode)
+    _refuse_foreign_owner(path, found, owners)
+    if is_private:
+        _refuse_readable(path, found, is_projected=False)
+    _refuse_writable(path, found)
+    _refuse_large(found.st_size, LIMIT_BYTES)
+
+
+def check_opened_folder(path: Path, found: os.stat_result, *, owners: Collection[int]) -> None:
+    """Raise FileRefused for an open folder in which others could replace files."""
+    _refuse_foreign_folder(str(path), found, owners)
+
+
+def _open(path: Path, is_private: bool, trusted: Collection[int]) -> int:
+    # Looked at before it is opened: to open a device can set something off.
+    _refuse_special(os.stat(path).st_mode)
+    links = _refuse_foreign_way(path, trusted)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        _refuse_special(found.st_mode)
+        _refuse_foreign_owner(path, found, trusted)
+        if is_private:
+            # A volume of Kubernetes leads through a link of this name.
+            _refuse_readable(path, found, is_projected="..data" in links)
+        _refuse_writable(path, found)
+    except FileRefused:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+# -- rules ----------------------------------------------------------------------------------------
+
+_KINDS = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _refuse_special(mode: int) -> None:
+    for is_kind, name in _KINDS:
+        if is_kind(mode):
+            raise FileRefused(f"is {name}: name a regular file that can be read")
+
+
+def _refuse_large(size: int, limit_bytes: int) -> None:
+    if size > limit_bytes:
+        raise FileRefused(f"is larger than {limit_bytes / 1024**2:g} MiB: name the right file")
+
+
+def _refuse_writable(path: Path, found: os.stat_result) -> None:
+    if _others_can_write(found):
+        raise FileRefused(
+            f"can be changed by other users (mode {stat.S_IMODE(found.st_mode):04o}): run `chmod "
+            f"go-w {path}`, and check that nobody has changed it"
+        )
+
+
+def _refuse_foreign_owner(path: Path, found: os.stat_result, trusted: Collection[int]) -> None:
+    if found.st_uid in trusted or _is_unmapped(found.st_uid):
+        return
+    raise FileRefused(
+        f"belongs to {user_name(found.st_uid)}, not to root or to {user_name(os.geteuid())}, who "
+        f"reads it: check what it says, then run `chown root {path}`, or start as its owner"
+    )
+
+
+def _refuse_readable(path: Path, found: os.stat_result, is_projected: bool) -> None:
+    mode = stat.S_IMODE(found.st_mode)
+    # What Docker, Kubernetes and systemd mount belongs to root and is the same for all.
+    is_mounted = _is_root(found.st_uid) and (is_projected or not mode & 0o222)
+    if mode & 0o077 and not is_mounted:
+        raise FileRefused(
+            f"holds a secret but is open to others (mode {mode:04o}): chmod 600 it, so that only "
+            "its owner can read it"
+        )
+
+
+def _refuse_foreign_way(path: Path, trusted: Collection[int]) -> set[str]:
+    """Check every folder and every link from the root to a file; the names of the links."""
+    links: list[str] = []
+    here = "/"
+    rest = list(reversed(path.absolute().parts[1:]))
+    while rest:
+        name = rest.pop()
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        folder, entry = os.stat(here), os.path.join(here, name)
+        _refuse_foreign_folder(here, folder, trusted)
+        found = os.lstat(entry)
+        if not stat.S_ISLNK(found.st_mode):
+            here = entry
+            continue
+        if folder.st_mode & stat.S_ISVTX:
+            # Anybody could have made it there.
+            _refuse_foreign_owner(Path(entry), found, trusted)
+        links.append(name)
+        if len(links) > LINKS_MAX:
+            raise FileRefused("is behind too many links: name the file itself")
+        target = Path(os.readlink(entry))
+        here = "/" if target.is_absolute() else here
+        rest += reversed([part for part in target.parts if part != "/"])
+    return set(links)
+
+
+def _refuse_foreign_folder(path: str, found: os.stat_result, trusted: Collection[int]) -> None:
+    if found.st_uid not in trusted and not _is_unmapped(found.st_uid):
+        raise FileRefused(
+            f"is in a folder of {user_name(found.st_uid)} ({path}), who could replace it: move it "
+            f"into a folder of root or of {user_name(os.geteuid())}"
+        )
+    # With the sticky bit, as on /tmp, only the owner of an entry can replace it.
+    if _others_can_write(found) and not found.st_mode & stat.S_ISVTX:
+        raise FileRefused(
+            f"is in a folder that other users can write to ({path}, mode "
+            f"{stat.S_IMODE(found.st_mode):04o}), so they could replace it: run `chmod go-w {path}`"
+        )
+
+
+def _others_can_write(found: os.stat_result) -> bool:
+    if found.st_mode & stat.S_IWOTH:
+        return True
+    return bool(found.st_mode & stat.S_IWGRP) and not _is_private_group(found)
+
+
+def _is_private_group(found: os.stat_result) -> bool:
+    """True for a group with one member, the owner: distributions give each user one, and let it
+    write by default (umask 002). Root needs none.
+    """
+    if found.st_uid == 0:
+        return False
+    try:
+        owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+    except KeyError:
+        return False
+    if owner.pw_gid != group.gr_gid or set(group.gr_mem) - {owner.pw_name}:
+        return False
+    return not any(
+        other.pw_gid == group.gr_gid and other.pw_uid != owner.pw_uid for other in pwd.getpwall()
+    )
+
+
+# -- users ----------------------------------------------------------------------------------------
+
+
+def user_name(uid: int) -> str:
+    """How a sentence names a user."""
+    try:
+        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"
+
+
+def _is_root(uid: int) -> bool:
+    return uid == 0 or _is_unmapped(uid)
+
+
+def _is_unmapped(uid: int) -> bool:
+    """True for the id that stands, in a user namespace, for users who do not exist there.
+
+    In a rootless container the files of the machine's root look so.
+    """
+    try:
+        if uid != int(Path("/proc/sys/kernel/overflowuid").read_text()):
+            return False
+        ranges = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    except (OSError, ValueError):
+        return False
+    return not any(int(first) <= uid < int(first) + int(count) for first, _, count in ranges)
