@@ -34,7 +34,8 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (
         3,
         "upstream",
-        "wire pb trading market tls errors refusals metrics budget logs.redact errands config_files",
+        "wire pb trading market tls errors refusals metrics budget logs.redact errands "
+        "config_files",
     ),
     (2, "trading", "market errors logs.Secret"),
     (2, "tokens", "market errors logs.Secret"),
