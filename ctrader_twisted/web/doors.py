@@ -13,21 +13,25 @@ from typing import Any
 
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 
-from ctrader_twisted.logs import Secret
+from ctrader_twisted.logs import Secret, redact
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.allowances import Allowances
 from ctrader_twisted.web.callers import Callers, Place
-from ctrader_twisted.web.keys import ApiKey, KeyRing
+from ctrader_twisted.web.keys import PREFIX, ApiKey, KeyRing
 from ctrader_twisted.web.problems import Refused
-from ctrader_twisted.web.visitors import Proxies
+from ctrader_twisted.web.visitors import FORWARDED_FOR, Proxies
 
 # The addresses of the tick stream.
 STREAMS = frozenset({b"/", b"/ws"})
-# What needs no key: whether we live (load balancers ask that), and the page, which asks for one.
+# What needs no key: whether we live (load balancers ask that), and the page, which asks for one. A
+# proxy or a browser may send credentials of its own to these: they are not looked at.
 OPEN = frozenset({b"", b"healthz", b"readyz", b"favicon.ico", b"static"})
+# Tells more to those who may know it: a right key is recognised, another one passed over.
+READINESS = b"readyz"
 # These are asked every second by machines, or two dozen at a time by each opening of the page, and
 # must not use up anybody's allowance.
 UNCOUNTED = frozenset({b"", b"healthz", b"readyz", b"static"})
@@ -37,6 +41,10 @@ WRONG_KEYS = 5.0
 WRONG_KEYS_PER_S = 0.2
 
 READ = "read"
+
+# Between two log lines about proxies that name no client.
+UNNAMED_S = 60.0
+_SAID = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,8 @@ class Visitor:
     """Who asks: from where, with which key, and whether one is needed.
 
     ``problem`` is what is wrong with an upgrade to a WebSocket, to be told once it is open.
+    ``has_foreign_bearer``: the upgrade has a bearer token that is no key of ours, as an
+    authenticating proxy adds; it is a wrong key only if no right one follows.
     """
 
     address: str
@@ -69,6 +79,7 @@ class Visitor:
     correlation_id: str = ""
     key: ApiKey | None = None
     problem: Refused | None = None
+    has_foreign_bearer: bool = False
 
     @property
     def name(self) -> str:
@@ -80,9 +91,15 @@ class Visitor:
         """Nothing is missing."""
         return self.problem is None and (self.key is not None or not self.needs_key)
 
+    def may(self, scope: str) -> bool:
+        """Return True if the visitor has the scope, or needs no key."""
+        return not self.needs_key if self.key is None else scope in self.key.scopes
+
 
 class Doors:
     """Looks at everybody who comes."""
+
+    log = Logger()
 
     def __init__(
         self, *, clock: IReactorTime, policy: DoorPolicy, keys: KeyRing | None, metrics: Metrics
@@ -94,6 +111,7 @@ class Doors:
         self._callers = Callers(policy.connections_per_address, self._is_exempt)
         self._calls = Allowances(policy.calls_per_s, 2 * policy.calls_per_s)
         self._wrong_keys = Allowances(WRONG_KEYS_PER_S, WRONG_KEYS)
+        self._unnamed_told_at: float | None = None
 
     def arrive(self, request: Any) -> Visitor:
         """Who this is. Raises Refused when the request goes no further."""
@@ -120,21 +138,30 @@ class Doors:
             self._keys.look_again()
 
     def show_key(self, visitor: Visitor, text: Secret) -> None:
-        """Let the visitor have the key whose text it showed. Raises Refused when there is none."""
-        now = self.clock.seconds()
-        wait_s = self._wrong_keys.look(visitor.address, now)
+        """Authenticate the visitor by the text of a key. Raises Refused (401, 429).
+
+        The key is compared first: only wrong ones are throttled, so that a client with a right key
+        is let in however many wrong ones come from its address.
+        """
+        key = self._find(text)
+        if key is None:
+            raise self.wrong_key(visitor)
+        visitor.key = key
+
+    def wrong_key(self, visitor: Visitor) -> Refused:
+        """Count a wrong key; how it is refused: 401, and 429 after too many of them."""
+        wait_s = self._wrong_keys.take(visitor.address, self.clock.seconds()).wait_s
         if wait_s > 0:
-            raise Refused(
+            return Refused(
                 429,
                 "too many wrong keys came from this address",
                 code="TOO_MANY_WRONG_KEYS",
                 retry_after_s=wait_s,
             )
-        key = None if self._keys is None else self._keys.find(text)
-        if key is None:
-            self._wrong_keys.take(visitor.address, now)
-            raise _unauthorized("the key is wrong, or has been revoked", "KEY_WRONG")
-        visitor.key = key
+        return _unauthorized("the key is wrong, or has been revoked", "KEY_WRONG")
+
+    def _find(self, text: Secret) -> ApiKey | None:
+        return None if self._keys is None else self._keys.find(text)
 
     def _is_exempt(self, address: str) -> bool:
         return visitors.is_loopback(address) or self.policy.proxies.trusts(address)
@@ -151,8 +178,11 @@ class Doors:
         if is_preflight(request):
             # Browsers send no key along with this question.
             return visitor
-        self._read_key(request, visitor)
         segment = first_segment(request)
+        if segment == READINESS:
+            self._recognise(request, visitor)
+        elif segment not in OPEN:
+            self._read_key(request, visitor)
         if segment not in UNCOUNTED:
             self._check_rate(request, visitor)
         if segment not in OPEN:
@@ -163,7 +193,7 @@ class Doors:
     def _upgrade(self, request: Any, visitor: Visitor) -> None:
         try:
             self._check_origin(request, visitor)
-            self._read_key(request, visitor)
+            self._read_key_of_upgrade(request, visitor)
             # All programs of this machine share one address; how many there may be is not a
             # matter of who may come in.
             if visitor.key is not None or not visitor.is_here:
@@ -174,13 +204,33 @@ class Doors:
             visitor.problem = refused
 
     def _visitor(self, request: Any) -> Visitor:
-        source = self.policy.proxies.source(peer_address(request), _reader(request))
+        peer, header = peer_address(request), _reader(request)
+        source = self.policy.proxies.source(peer, header)
+        if not source.is_named:
+            self._tell_unnamed(peer, header(FORWARDED_FOR), first_segment(request))
         is_here = self.policy.is_local and source.is_local
         return Visitor(
             address=source.address,
             is_here=is_here,
             needs_key=self.policy.require_key or not is_here,
             correlation_id=getattr(request, "correlation_id", ""),
+        )
+
+    def _tell_unnamed(self, proxy: str, said: str | None, segment: bytes) -> None:
+        """Log, at most once a minute, that a trusted proxy names no client of a request."""
+        if said is None and segment in UNCOUNTED:
+            # The proxy's own health checks have no client.
+            return
+        now = self.clock.seconds()
+        if self._unnamed_told_at is not None and now - self._unnamed_told_at < UNNAMED_S:
+            return
+        self._unnamed_told_at = now
+        self.log.warn(
+            "a trusted proxy names no client: {proxy} sends {said}, so its clients share one limit",
+            proxy=proxy,
+            said="no X-Forwarded-For"
+            if said is None
+            else f"X-Forwarded-For {redact(said)[-_SAID:]!a}",
         )
 
     def _check_host(self, request: Any) -> None:
@@ -214,16 +264,29 @@ class Doors:
         return origin.lower() in self.policy.origins
 
     def _read_key(self, request: Any, visitor: Visitor) -> None:
-        given = _reader(request)(b"authorization")
-        if given is None:
+        """Authenticate by Authorization, if it has a bearer token. Raises Refused."""
+        text = bearer_token(request)
+        # Where no key is asked for, one that is shown all the same does no harm.
+        if text is not None and (self._keys is not None or visitor.needs_key):
+            self.show_key(visitor, text)
+
+    def _recognise(self, request: Any, visitor: Visitor) -> None:
+        """Authenticate by a right key; without one, or with a wrong one, nothing happens."""
+        text = bearer_token(request)
+        if text is not None:
+            visitor.key = self._find(text)
+
+    def _read_key_of_upgrade(self, request: Any, visitor: Visitor) -> None:
+        """Authenticate by Authorization; a token that is no key of ours is passed over at first,
+        since the client may show its key in ``connect``. Raises Refused.
+        """
+        text = bearer_token(request)
+        if text is None:
             return
-        scheme, _, text = given.partition(" ")
-        if scheme.lower() != "bearer" or not text.strip():
-            raise _unauthorized("Authorization must be: Bearer KEY", "KEY_WRONG")
-        if self._keys is None and not visitor.needs_key:
-            # No key is asked for here, and one that is shown all the same does no harm.
-            return
-        self.show_key(visitor, Secret(text.strip()))
+        visitor.key = self._find(text)
+        visitor.has_foreign_bearer = visitor.key is None
+        if visitor.has_foreign_bearer and text.reveal().startswith(PREFIX):
+            self._read_key(request, visitor)
 
     def _check_rate(self, request: Any, visitor: Visitor) -> None:
         allowance = self._calls.take(visitor.name, self.clock.seconds())
@@ -242,6 +305,20 @@ class Doors:
         kind = (_reader(request)(b"content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Refused(415, "a body must be JSON, and its Content-Type application/json")
+
+
+def bearer_token(request: Any) -> Secret | None:
+    """Return the bearer token in Authorization; None without one.
+
+    Credentials of another scheme are not ours: a proxy in front of us may want them (Basic).
+    """
+    found = []
+    for value in request.requestHeaders.getRawHeaders(b"authorization") or ():
+        scheme, _, text = value.decode("latin-1").strip().partition(" ")
+        if scheme.lower() == "bearer":
+            found.append(text.strip())
+    # Two tokens: the strict reading is both, and no key is equal to that.
+    return Secret(", ".join(found)) if found else None
 
 
 def check_scope(visitor: Visitor, scope: str) -> None:

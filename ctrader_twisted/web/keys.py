@@ -27,7 +27,8 @@ from ctrader_twisted.web.key_edits import editable_owners, locked
 
 SCOPES = ("read", "trade", "admin")
 
-_PREFIX = "cts_"
+# Every key begins with it, so that a token of somebody else can be told from a wrong key.
+PREFIX = "cts_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 
@@ -149,7 +150,7 @@ def add_key(path: Path, name: str, scopes: Collection[str], made_at: str) -> Sec
     if unknown or not scopes:
         wrong = f"there is no scope {unknown[0]!r}" if unknown else "a key needs a scope"
         raise ConfigurationError(f"{wrong}: the scopes are read, trade and admin.")
-    text = Secret(_PREFIX + secrets.token_urlsafe(32))
+    text = Secret(PREFIX + secrets.token_urlsafe(32))
     ordered = cast(Any, tuple(scope for scope in SCOPES if scope in scopes))
     with locked(path) as edit:
         keys = [] if edit.content is None else _decoded(path, edit.content)

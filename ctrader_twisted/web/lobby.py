@@ -90,8 +90,7 @@ class Lobby:
         if not self._waits_no_more(guest):
             return False
         try:
-            token = _token(payload)
-            self._doors.show_key(guest.visitor, token)
+            self._doors.show_key(guest.visitor, self._token(guest.visitor, payload))
             check_scope(guest.visitor, READ)
         except Refused as refused:
             self._show_out(guest, refused)
@@ -180,8 +179,25 @@ class Lobby:
         again = f"; come back in {refused.retry_after} s" if refused.retry_after else ""
         guest.close(CODES.get(refused.status, FORBIDDEN), f"{refused.code}: {refused}{again}")
 
+    def _token(self, visitor: Visitor, payload: bytes) -> Secret:
+        """Return the key in the first message. Raises Refused if there is none."""
+        try:
+            first = _presented.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            first = contract.Presented()
+        if first.type == "connect" and first.token:
+            return Secret(first.token)
+        if visitor.has_foreign_bearer:
+            raise self._doors.wrong_key(visitor)
+        raise Refused(
+            401, "a key is needed: as `token` in the first message, a connect", code="KEY_REQUIRED"
+        )
+
     def _too_late(self, guest: Guest) -> None:
         self._waits_no_more(guest)
+        if guest.visitor.has_foreign_bearer:
+            self._show_out(guest, self._doors.wrong_key(guest.visitor))
+            return
         self._metrics.count("clients_refused", "AUTH_TIMEOUT")
         seconds = self._policy.auth_timeout_s
         guest.close(TOO_LATE, f"no key was shown within {seconds:g} s")
@@ -199,16 +215,3 @@ class Lobby:
 
 def _too_many(most: int, whose: str) -> Refused:
     return Refused(429, f"no more than {most} connections of one {whose}", code="QUOTA")
-
-
-def _token(payload: bytes) -> Secret:
-    """The key in the first message. Raises Refused when there is none."""
-    try:
-        first = _presented.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        first = contract.Presented()
-    if first.type != "connect" or not first.token:
-        raise Refused(
-            401, "a key is needed: as `token` in the first message, a connect", code="KEY_REQUIRED"
-        )
-    return Secret(first.token)

@@ -204,14 +204,19 @@ class WorkTest(DoorCase):
         self.assertEqual(found, dict.fromkeys(found) | {"the first": "k0", "the last": "k4"})
 
     def test_same_work_at_the_door(self) -> None:
-        """Nor does a whole request bring more or less of it, wherever it goes to."""
+        """Nor does a whole request bring more or less of it, wherever it goes to; where no key is
+        needed there is none.
+        """
         self.build(is_local=False, keys=self.ring)
         work = set()
         for number, text in enumerate(self.shown().values()):
-            for target in ("/nowhere", "/healthz"):
+            for target in ("/nowhere", "/version", "/readyz"):
                 self.work.clear()
                 self.ask(target, peer=f"192.0.2.{number}", Authorization=f"Bearer {text}")
                 work.add(tuple(self.work))
+            self.work.clear()
+            self.ask("/healthz", peer=f"192.0.2.{number}", Authorization=f"Bearer {text}")
+            self.assertEqual(self.work, [])
         self.assertEqual(len(work), 1)
 
 
@@ -246,28 +251,72 @@ class BearerTest(DoorCase):
             self.assertEqual(self.ask(target).status, 200)
 
     def test_wrong(self) -> None:
-        """A wrong one is 401 even where none is needed, and is never repeated."""
-        for given in ("Bearer cts_wrong-wrong", "Bearer", "Basic eDp5", self.reader, "Bearer  "):
+        """A wrong bearer token is 401, and is never repeated."""
+        for given in ("Bearer cts_wrong-wrong", "Bearer", "Bearer  ", f"Bearer x {self.reader}"):
             self.build(with_keys=True, is_local=False)
-            answer = self.ask_with(given, "/healthz")
+            answer = self.ask_with(given)
             self.assert_refused(answer, 401, "KEY_WRONG")
             self.assertNotIn(b"wrong-wrong", answer.body)
+
+    def test_other_schemes(self) -> None:
+        """Credentials of another scheme are somebody else's: as if there were none."""
+        for given in (
+            "Basic eDp5",
+            "basic",
+            "Digest username=x",
+            "Negotiate YII=",
+            "Token x",
+            "AWS4-HMAC-SHA256 Credential=x",
+            self.reader,
+            f"Basic x, Bearer {self.reader}",
+            "",
+        ):
+            self.assert_refused(self.ask_with(given), 401, "KEY_REQUIRED")
+        self.assertEqual(self.metrics.counted("requests_refused_at_the_door", "KEY_WRONG"), 0)
+
+    def test_two_headers(self) -> None:
+        """Of two headers the one with a bearer token counts; two such are no key."""
+        right, basic = f"Authorization: Bearer {self.reader}", "Authorization: Basic eDp5"
+        for lines, status, code in (
+            ((basic, right), 404, "NOT_FOUND"),
+            ((right, basic), 404, "NOT_FOUND"),
+            ((right, "Authorization: Bearer x"), 401, "KEY_WRONG"),
+            ((right, right), 401, "KEY_WRONG"),
+            ((basic, basic), 401, "KEY_REQUIRED"),
+        ):
+            socket = self.socket()
+            head = "\r\n".join(("GET /nowhere HTTP/1.1", "Host: localhost", *lines))
+            socket.send(head.encode() + b"\r\n\r\n")
+            self.assert_refused(socket.answer(), status, code)
+
+    def test_open_paths(self) -> None:
+        """What needs no key looks at none, counts none, and is open after any number of them."""
+        for given in ("Bearer x", "Bearer cts_wrong", "Basic eDp5", "Bearer", "\xff"):
+            for target in ("/healthz", "/readyz", "/", "/favicon.ico", "/static/ctrader-stream.js"):
+                for _ in range(int(WRONG_KEYS)):
+                    answer = self.ask_with(given, target)
+                    self.assertEqual(answer.status, 200, (given, target))
+        self.assert_refused(self.ask_with("Bearer x"), 401, "KEY_WRONG")
 
     def test_scope(self) -> None:
         """A key without the scope is 403: scopes imply nothing."""
         self.assert_refused(self.ask_with(f"Bearer {self.trader}"), 403, "SCOPE_REFUSED")
 
     def test_too_many_wrong(self) -> None:
-        """After some wrong keys an address is slowed, right keys included; others are not."""
+        """After some wrong keys an address is slowed for wrong keys; a right one is let in."""
         for _ in range(int(WRONG_KEYS)):
             self.assertEqual(self.ask_with("Bearer x", peer="192.0.2.1").status, 401)
         answer = self.ask_with("Bearer x", peer="192.0.2.1")
         self.assert_refused(answer, 429, "TOO_MANY_WRONG_KEYS")
         self.assertEqual(answer.headers["retry-after"], str(round(1 / WRONG_KEYS_PER_S)))
-        self.assertEqual(self.ask_with(f"Bearer {self.reader}", peer="192.0.2.1").status, 429)
-        self.assertEqual(self.ask_with(f"Bearer {self.reader}", peer="192.0.2.2").status, 404)
+        for peer in ("192.0.2.1", "192.0.2.2"):
+            self.assertEqual(self.ask_with(f"Bearer {self.reader}", peer=peer).status, 404)
+        self.assertEqual(self.ask_with("Bearer x", peer="192.0.2.1").status, 429)
+        self.assertEqual(self.ask_with("Bearer x", peer="192.0.2.2").status, 401)
+        self.assertEqual(self.ask_with("Basic eDp5", peer="192.0.2.1").status, 401)
         self.clock.advance(1 / WRONG_KEYS_PER_S)
-        self.assertEqual(self.ask_with(f"Bearer {self.reader}", peer="192.0.2.1").status, 404)
+        self.assertEqual(self.ask_with("Bearer x", peer="192.0.2.1").status, 401)
+        self.assertEqual(self.ask_with("Bearer x", peer="192.0.2.1").status, 429)
 
     def test_revoked(self) -> None:
         """A revoked key is wrong from the next request on."""
