@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
+from ctrader_twisted.accepts import Accepts
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.errors import ConfigurationError, CtraderError
 from ctrader_twisted.herald import Herald
@@ -31,6 +32,8 @@ from ctrader_twisted.web.lobby import Lobby
 
 T = TypeVar("T")
 BACKLOG = 4096
+# Of a socket file: its owner and its group.
+SOCKET_MODE = "660"
 
 
 class Door(Service):
@@ -49,6 +52,7 @@ class Door(Service):
         self._factory = factory
         self._problem: Failure | None = None
         self._port: IListeningPort | None = None
+        self._accepts: Accepts | None = None
         self.waits_for_the_fork = listen.startswith("unix:")
 
     def open(self) -> None:
@@ -56,7 +60,7 @@ class Door(Service):
         if self._port is not None:
             return
         try:
-            endpoint = serverFromString(self._reactor, _with_backlog(self._listen))
+            endpoint = serverFromString(self._reactor, _with_defaults(self._listen))
             listening = without_twisteds_words(lambda: endpoint.listen(self._factory))
         except OSError as error:
             raise ConfigurationError(_cannot_listen(self._listen, error)) from error
@@ -82,11 +86,14 @@ class Door(Service):
         """Accept nobody any more; who is connected stays."""
         super().stopService()
         port, self._port = self._port, None
+        if self._accepts is not None:
+            self._accepts.stop()
         stop: Any = _nothing if port is None else port.stopListening
         return maybeDeferred(stop)
 
     def _listens(self, port: IListeningPort) -> None:
         self._port = port
+        self._accepts = Accepts(port, self._reactor)
 
     def _cannot(self, failure: Failure) -> None:
         self._problem = failure
@@ -209,12 +216,17 @@ class Daemon(MultiService):
             self.log.failure("could not {name}", name=name)
 
 
-def _with_backlog(listen: str) -> str:
-    """Twisted lets 50 connections wait to be accepted; when a network comes back, or we do,
+def _with_defaults(listen: str) -> str:
+    """``listen`` with our defaults for what it does not say.
+
+    Twisted lets 50 connections wait to be accepted; when a network comes back, or we do,
     thousands of browsers come in the same second, and those beyond wait a second or more.
     """
     if listen.startswith(("tcp:", "tcp6:", "ssl:", "unix:")) and ":backlog=" not in listen:
-        return f"{listen}:backlog={BACKLOG}"
+        listen = f"{listen}:backlog={BACKLOG}"
+    if listen.startswith("unix:") and ":mode=" not in listen:
+        # Twisted's own default lets every user of the machine in.
+        listen = f"{listen}:mode={SOCKET_MODE}"
     return listen
 
 

@@ -34,6 +34,7 @@ from twisted.web.server import Site
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import WebSettings
+from ctrader_twisted.upkeep import Capacity, descriptor_limit
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.doors import DoorPolicy, Doors
 from ctrader_twisted.web.keys import KeyRing
@@ -115,6 +116,7 @@ def _networks(web: WebSettings) -> tuple[visitors.Network, ...]:
 
 def policy(web: WebSettings, *, is_local: bool) -> DoorPolicy:
     """What the doors are told of the settings."""
+    capacity = Capacity.of(descriptor_limit())
     return DoorPolicy(
         is_local=is_local,
         require_key=web.require_key,
@@ -126,6 +128,12 @@ def policy(web: WebSettings, *, is_local: bool) -> DoorPolicy:
         ),
         calls_per_s=web.calls_per_s,
         connections_per_address=web.connections_per_address,
+        connections_without_key=(
+            capacity.without_key(web.clients)
+            if web.connections_without_key is None
+            else web.connections_without_key
+        ),
+        connections=capacity.connections,
         connections_per_key=web.connections_per_key,
         messages_per_s_per_key=web.messages_per_s_per_key,
         subscriptions_per_key=web.subscriptions_per_key,

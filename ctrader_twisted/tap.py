@@ -38,7 +38,13 @@ from ctrader_twisted.settings import (
     load,
 )
 from ctrader_twisted.settings.shown import located
-from ctrader_twisted.upkeep import Names, listen_for_hangup, make_room
+from ctrader_twisted.upkeep import (
+    Capacity,
+    Names,
+    descriptor_limit,
+    listen_for_hangup,
+    make_room,
+)
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
 from ctrader_twisted.upstream.tls import Authorities, Trusted
@@ -239,7 +245,7 @@ def make_audience(web: WebSettings, environment: str, metrics: Metrics, reactor:
             messages_per_second=web.messages_per_s,
             heartbeat_ms=round(web.heartbeat_s * 1000),
         ),
-        clients=web.clients,
+        clients=min(web.clients, Capacity.of(descriptor_limit()).clients),
         outbox_bytes=web.outbox_bytes,
         outbox_age_s=web.outbox_age_s,
     )

@@ -6,6 +6,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,43 @@ from zope.interface import implementer
 
 log = Logger()
 
-# Besides one descriptor for each client: the venue, listeners, log files, threads.
-OTHERS = 100
+# Kept back for the venue, listeners, files and look-ups, and for what is accepted in one turn of
+# the reactor before it is refused; where the limit is low, not fewer than the second number.
+KEPT_BACK = 50
+KEPT_BACK_LEAST = 40
+# For connections that are no WebSocket clients yet, or never: health checks, the page, handshakes.
+ARRIVING = 50
+# What a process needs besides one descriptor for each client.
+OTHERS = KEPT_BACK + ARRIVING
+# How many descriptors "unlimited" is taken for.
+UNLIMITED = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a limit of file descriptors leaves room for: connections in all, and WebSocket clients
+    among them.
+    """
+
+    connections: int
+    clients: int
+
+    @classmethod
+    def of(cls, limit: int) -> Capacity:
+        """The room that ``limit`` descriptors leave."""
+        kept_back = min(KEPT_BACK, max(KEPT_BACK_LEAST, limit // 8))
+        connections = max(4, limit - kept_back)
+        return cls(connections, connections - min(ARRIVING, max(1, connections // 4)))
+
+    def without_key(self, clients: int) -> int:
+        """How many remote connections without a key are allowed by default: half of the room."""
+        return max(1, self.connections - self.clients, min(clients, self.clients) // 2)
+
+
+def descriptor_limit() -> int:
+    """How many file descriptors this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return UNLIMITED if soft == resource.RLIM_INFINITY else min(soft, UNLIMITED)
 
 
 def make_room(clients: int) -> None:
@@ -39,7 +75,7 @@ def make_room(clients: int) -> None:
             "{clients} clients that are configured: raise LimitNOFILE (ulimit -n) to {needed}, or "
             "lower clients",
             allowed=reachable,
-            room=max(0, reachable - OTHERS),
+            room=Capacity.of(reachable).clients,
             clients=clients,
             needed=needed,
         )

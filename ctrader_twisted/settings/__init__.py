@@ -108,6 +108,7 @@ class WebSettings:
     body_bytes: int = 64 * 1024
     calls_per_s: float = 50.0
     connections_per_address: int = 500
+    connections_without_key: int | None = None
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
     subscriptions_per_key: int = 50_000

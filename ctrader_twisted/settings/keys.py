@@ -183,6 +183,8 @@ KEYS: tuple[Key, ...] = (
          "HTTP requests and WebSocket handshakes per second of one key or address (429, 4429)."),
     _key("web", "connections_per_address", whole(1, 1_000_000), "500",
          "Connections of one address that have shown no key; this machine and proxies are exempt."),
+    _key("web", "connections_without_key", whole(1, 1_000_000), "",
+         "All connections from elsewhere without a key; by itself half of what there is room for."),
     _key("web", "connections_per_key", whole(1, 1_000_000), "1000",
          "WebSockets with the same key (4429)."),
     _key("web", "messages_per_s_per_key", number(1_000_000), "500",

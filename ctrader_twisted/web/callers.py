@@ -1,78 +1,197 @@
-"""How many connections an address may have open that have shown no key.
+"""Limits for open connections: by address, without an API key, and in all.
 
-Without a bound one stranger could take up all the file descriptors that there are, by connections
-that say nothing, or little. This machine does not count, and neither do the proxies in front of
-us: behind their one address are many.
+Every accepted connection holds a `Place` until its socket is closed. Three limits apply:
+
+* one address (an IPv6 /64 counts as one) has at most ``per_address`` connections that have shown
+  no key; one more is refused;
+* all remote connections that have shown no key are at most ``without_key``, and all connections
+  at most ``total``, which leaves file descriptors for the venue, files and look-ups. Beyond these
+  two the connection that has been open longest is closed for the new one, so that whoever holds
+  silent connections cannot keep out a health check or a client that has a key.
+
+WebSocket clients that have been admitted are never closed for a new connection.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import Protocol
+from twisted.logger import Logger
+
+from ctrader_twisted.budget import Bucket
+from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.web import visitors
+from ctrader_twisted.web.visitors import Proxies
+
+log = Logger()
+
+# Seconds between two warnings that a limit is reached.
+WARN_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """The three limits (see above)."""
+
+    per_address: int = 500
+    without_key: int = 5000
+    total: int = 1_000_000
 
 
 class Callers:
-    """Open connections without a key, by address."""
+    """All open connections."""
 
-    def __init__(self, most: int, is_exempt: Callable[[str], bool]) -> None:
-        """``most`` of one address; those that are exempt do not count."""
-        self._most = most
-        self._is_exempt = is_exempt
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        proxies: Proxies,
+        *,
+        clock: IReactorTime,
+        metrics: Metrics,
+    ) -> None:
+        self._limits = limits
+        self._proxies = proxies
+        self._clock = clock
+        self._metrics = metrics
+        self._warnings = Bucket(1 / WARN_S, clock.seconds(), 1)
         self._open: Counter[str] = Counter()
+        # Connections that may be closed for a new one, the oldest first.
+        self.remote: dict[Place, None] = {}
+        self.local: dict[Place, None] = {}
+        self.with_key: dict[Place, None] = {}
+        self.total = 0
 
     def place(self, address: str) -> Place | None:
-        """A place for one more connection; None when the address has no more."""
-        if self._is_exempt(address):
-            return NO_PLACE
-        if self._open[address] >= self._most:
+        """A place for one more connection; None when it has to be refused."""
+        # Behind a proxy, even one on this machine, are many, and strangers among them.
+        is_proxy = self._proxies.trusts(address)
+        is_here = visitors.is_loopback(address)
+        group = self.local if is_here and not is_proxy else self.remote
+        counted_as = "" if is_here or is_proxy else visitors.counted_as(address)
+        if counted_as and self._open[counted_as] >= self._limits.per_address:
+            self._metrics.count("connections_refused")
             return None
-        self._open[address] += 1
-        return Place(self._open, address)
+        if group is self.remote and len(group) >= self._limits.without_key:
+            self._close_oldest(group, "without_key")
+            self._warn_without_key()
+        if self.total >= self._limits.total:
+            self._warn_total()
+            candidates = self.remote or self.local or self.with_key
+            if not candidates:
+                self._metrics.count("connections_refused")
+                return None
+            self._close_oldest(candidates, "total")
+        return Place(self, group, counted_as)
+
+    def _close_oldest(self, group: dict[Place, None], limit: str) -> None:
+        self._metrics.count("connections_displaced", limit)
+        next(iter(group)).close()
+
+    def _warn_without_key(self) -> None:
+        if self._may_warn():
+            log.warn(
+                "the limit of {count} connections without a key is reached, and the oldest are "
+                "closed for new ones: shut out their addresses at the firewall, or raise "
+                "connections_without_key",
+                count=self._limits.without_key,
+            )
+
+    def _warn_total(self) -> None:
+        if self._may_warn():
+            log.warn(
+                "the limit of {count} connections is reached, which is what the file descriptor "
+                "limit leaves room for; idle ones are closed for new ones: raise LimitNOFILE "
+                "(ulimit -n)",
+                count=self._limits.total,
+            )
+
+    def _may_warn(self) -> bool:
+        if self._warnings.wait(self._clock.seconds()) > 0:
+            return False
+        self._warnings.take()
+        return True
 
 
 class Place:
-    """What one connection takes up, until it is given back."""
+    """One open connection, as far as limits are concerned."""
 
-    __slots__ = ("_address", "_open")
+    __slots__ = ("_callers", "_counted_as", "_group", "_transport")
 
-    def __init__(self, open_: Counter[str], address: str) -> None:
-        self._open: Counter[str] | None = open_
-        self._address = address
+    def __init__(
+        self, callers: Callers | None, group: dict[Place, None] | None, counted_as: str
+    ) -> None:
+        self._callers = callers
+        self._group = group
+        self._counted_as = counted_as
+        self._transport: Any = None
+        if callers is not None:
+            callers.total += 1
+            self._join(group)
+            if counted_as:
+                callers._open[counted_as] += 1
 
-    def leave(self) -> None:
-        """The connection has ended, or has shown a key. Leaving twice does nothing."""
-        if self._open is None:
+    def opened(self, transport: Any) -> None:
+        """The connection has this transport."""
+        if self._callers is not None:
+            self._transport = transport
+
+    def key_shown(self) -> None:
+        """A right key came over this connection: it counts in the total only."""
+        if self._callers is None:
             return
-        self._open[self._address] -= 1
-        if not self._open[self._address]:
-            del self._open[self._address]
-        self._open = None
+        self._release_address()
+        if self._group is not None:
+            self._join(self._callers.with_key)
 
-
-class _NoPlace(Place):
-    """Of a connection that does not count."""
-
-    __slots__ = ()
-
-    def __init__(self) -> None:
-        super().__init__(Counter(), "")
+    def admitted(self) -> None:
+        """The connection is a WebSocket client that has been let in: it stays open."""
+        self._join(None)
 
     def leave(self) -> None:
-        """Nothing was taken up."""
+        """The connection has ended. Leaving twice does nothing."""
+        if self._callers is None:
+            return
+        self._release_address()
+        self._join(None)
+        self._callers.total -= 1
+        self._callers = self._transport = None
+
+    def close(self) -> None:
+        """Close the connection, which counts no more from now on."""
+        transport = self._transport
+        self.leave()
+        if transport is not None:
+            transport.abortConnection()
+
+    def _join(self, group: dict[Place, None] | None) -> None:
+        if self._group is not None:
+            self._group.pop(self, None)
+        self._group = group
+        if group is not None:
+            group[self] = None
+
+    def _release_address(self) -> None:
+        address, self._counted_as = self._counted_as, ""
+        if address and self._callers is not None:
+            self._callers._open[address] -= 1
+            if not self._callers._open[address]:
+                del self._callers._open[address]
 
 
-NO_PLACE = _NoPlace()
+#: Of a connection that does not count, as in tests.
+NO_PLACE = Place(None, None, "")
 
 
 class NoRoom(Protocol):
-    """A connection for which there is no place: it ends at once. (Nothing is said, since with TLS
-    already saying it would be work.)
+    """A connection that is refused: it is closed at once. (Nothing is said, since with TLS already
+    saying it would be work.)
     """
 
     def connectionMade(self) -> None:
-        """Cut."""
+        """Close."""
         transport: Any = self.transport
         transport.abortConnection()

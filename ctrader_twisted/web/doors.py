@@ -20,7 +20,7 @@ from ctrader_twisted.logs import Secret, redact
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.allowances import Allowances
-from ctrader_twisted.web.callers import Callers, Place
+from ctrader_twisted.web.callers import Callers, ConnectionLimits, Place
 from ctrader_twisted.web.keys import PREFIX, ApiKey, KeyRing
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.visitors import FORWARDED_FOR, Proxies
@@ -58,6 +58,8 @@ class DoorPolicy:
     proxies: Proxies = field(default_factory=Proxies)
     calls_per_s: float = 50.0
     connections_per_address: int = 500
+    connections_without_key: int = 5000
+    connections: int = 1_000_000
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
     subscriptions_per_key: int = 50_000
@@ -84,7 +86,12 @@ class Visitor:
     @property
     def name(self) -> str:
         """Whose allowance is used: the key's, or the address's."""
-        return f"key {self.key.name}" if self.key is not None else f"address {self.address}"
+        return f"key {self.key.name}" if self.key is not None else f"address {self.counted_as}"
+
+    @property
+    def counted_as(self) -> str:
+        """The address, or its IPv6 network, whose requests and connections count together."""
+        return visitors.counted_as(self.address)
 
     @property
     def is_welcome(self) -> bool:
@@ -108,7 +115,10 @@ class Doors:
         self.clock = clock
         self._keys = keys
         self._metrics = metrics
-        self._callers = Callers(policy.connections_per_address, self._is_exempt)
+        limits = ConnectionLimits(
+            policy.connections_per_address, policy.connections_without_key, policy.connections
+        )
+        self._callers = Callers(limits, policy.proxies, clock=clock, metrics=metrics)
         self._calls = Allowances(policy.calls_per_s, 2 * policy.calls_per_s)
         self._wrong_keys = Allowances(WRONG_KEYS_PER_S, WRONG_KEYS)
         self._unnamed_told_at: float | None = None
@@ -122,11 +132,8 @@ class Doors:
             raise
 
     def place(self, peer: object) -> Place | None:
-        """A place for a new connection from this end; None when its address has too many."""
-        place = self._callers.place(address_of(peer))
-        if place is None:
-            self._metrics.count("connections_refused")
-        return place
+        """A place for a new connection from this end; None when there are too many."""
+        return self._callers.place(address_of(peer))
 
     def is_still_good(self, key: ApiKey) -> bool:
         """Has this key been neither revoked nor changed?"""
@@ -150,7 +157,7 @@ class Doors:
 
     def wrong_key(self, visitor: Visitor) -> Refused:
         """Count a wrong key; how it is refused: 401, and 429 after too many of them."""
-        wait_s = self._wrong_keys.take(visitor.address, self.clock.seconds()).wait_s
+        wait_s = self._wrong_keys.take(visitor.counted_as, self.clock.seconds()).wait_s
         if wait_s > 0:
             return Refused(
                 429,
@@ -162,9 +169,6 @@ class Doors:
 
     def _find(self, text: Secret) -> ApiKey | None:
         return None if self._keys is None else self._keys.find(text)
-
-    def _is_exempt(self, address: str) -> bool:
-        return visitors.is_loopback(address) or self.policy.proxies.trusts(address)
 
     # -- one request
 

@@ -93,6 +93,7 @@ class FirstLook(Protocol):
 
     def connectionMade(self) -> None:
         """The clock runs from here: for TLS, and for the first byte."""
+        self._place.opened(self.transport)
         self._deadline = self._site.reactor.callLater(self._site.arrival_timeout_s, self._too_slow)
 
     def dataReceived(self, data: bytes) -> None:

@@ -77,12 +77,12 @@ class Lobby:
             self._show_out(guest, visitor.problem)
         elif visitor.is_welcome:
             self._let_in(guest)
-        elif self._strangers[visitor.address] >= self._policy.connections_per_address:
+        elif self._strangers[visitor.counted_as] >= self._policy.connections_per_address:
             # Behind a proxy of ours; of those who come directly the door counts every connection.
             self._show_out(guest, _too_many(self._policy.connections_per_address, "address"))
         else:
             seconds = self._policy.auth_timeout_s
-            self._strangers[visitor.address] += 1
+            self._strangers[visitor.counted_as] += 1
             self._waiting[guest] = self._clock.callLater(seconds, self._too_late, guest)
 
     def heard(self, guest: Guest, payload: bytes) -> bool:
@@ -150,7 +150,7 @@ class Lobby:
             return False
         if timer.active():
             timer.cancel()
-        address = guest.visitor.address
+        address = guest.visitor.counted_as
         self._strangers[address] -= 1
         if not self._strangers[address]:
             del self._strangers[address]
@@ -164,7 +164,7 @@ class Lobby:
             if self._counts[visitor.name] >= most:
                 self._show_out(guest, _too_many(most, "key"))
                 return False
-            guest.place.leave()
+            guest.place.key_shown()
         self._inside[guest] = visitor.name
         self._counts[visitor.name] += 1
         if visitor.key is not None:

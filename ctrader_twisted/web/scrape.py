@@ -46,7 +46,12 @@ COUNTED: dict[str, tuple[str, str, str]] = {
     "connections_refused": (
         "connections_refused",
         "",
-        "Connections cut since their address had too many without a key",
+        "Connections refused since their address, or all together, had too many",
+    ),
+    "connections_displaced": (
+        "connections_displaced",
+        "limit",
+        "Idle connections closed for new ones, since a limit was reached",
     ),
     "subscriptions_refused": ("subscriptions_refused", "code", "Subscriptions beyond a limit"),
     "requests_refused_at_the_door": ("http_refused", "code", "HTTP requests refused at the door"),

@@ -157,7 +157,7 @@ class GuardedSite(Site):
         """Look at whoever asks. Raises Refused when the request goes no further."""
         request.visitor = self._doors.arrive(request)
         if request.visitor.key is not None:
-            request.channel.place.leave()
+            request.channel.place.key_shown()
 
     def log(self, request: object) -> None:
         """Nothing."""

@@ -86,6 +86,8 @@ class TickStreamProtocol(GatedProtocol):
         self.is_in = self.factory.audience.enter(self)
         if not self.is_in:
             self.close(OVERLOADED, "there is no room for another client")
+        else:
+            self.place.admitted()
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """One message of the client. Whatever it is, the daemon lives on."""

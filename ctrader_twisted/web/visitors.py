@@ -85,6 +85,19 @@ def is_loopback(address: str) -> bool:
     return known is not None and known.is_loopback
 
 
+@lru_cache(maxsize=4096)
+def counted_as(address: str) -> str:
+    """The name under which an address is counted: itself, or for IPv6 its /64 network.
+
+    A /64 is what one customer gets at least, so its addresses cost an attacker nothing. An IPv4
+    address counts as itself, however it is written.
+    """
+    known = _ip(address)
+    if not isinstance(known, ipaddress.IPv6Address):
+        return str(known or address)
+    return str(ipaddress.IPv6Network((int(known), 64), strict=False))
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a request comes from.

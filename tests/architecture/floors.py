@@ -41,6 +41,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (2, "tokens", "market errors logs.Secret"),
     (2, "wire", "market errors logs.Secret pb"),
     (2, "contract", "market errors logs.Secret"),
+    (1, "accepts", "budget"),
     (1, "market", "errors"),
     (1, "tls", "errors config_files"),
     (1, "settings", "errors logs.Secret config_files"),

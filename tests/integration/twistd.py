@@ -87,6 +87,11 @@ class Process(ProcessProtocol):
         """Everything that it said."""
         return f"-- out\n{self.out}\n-- err\n{self.err}"
 
+    def descriptors(self) -> int:
+        """How many file descriptors it has open."""
+        assert self.transport is not None
+        return len(os.listdir(f"/proc/{self.transport.pid}/fd"))
+
     def signal(self, name: str) -> None:
         """Send a signal: TERM, INT, KILL, USR2."""
         assert self.transport is not None

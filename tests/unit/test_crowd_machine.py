@@ -31,7 +31,7 @@ from tests.rfc6455 import (
 from tests.unit.stream_case import StreamCase
 from tests.unit.stream_wires import OpaqueWire, Wire
 
-ADDRESSES = ["127.0.0.1", "192.0.2.1", "192.0.2.2", "198.51.100.7"]
+ADDRESSES = ["127.0.0.1", "192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]
 SYMBOLS = ["EURUSD", "gbpusd", "XAUUSD", "NOSUCH", "Straße"]
 TOGETHER = 60
 
@@ -125,6 +125,9 @@ class Caller:
 class Crowd(StreamCase):
     """The site, the stream, and whoever comes; a test case without tests."""
 
+    without_key = 1000
+    connections = 1000
+
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -152,6 +155,8 @@ class Crowd(StreamCase):
         policy = DoorPolicy(
             is_local=True,
             connections_per_address=20,
+            connections_without_key=self.without_key,
+            connections=self.connections,
             connections_per_key=15,
             messages_per_s_per_key=20,
             auth_timeout_s=3,
@@ -173,9 +178,12 @@ class Crowd(StreamCase):
     def nothing_is_left(self) -> None:
         """Everybody is gone: no list holds anybody, and every tick is accounted for."""
         lobby = self.factory.lobby
-        places = self.gate._callers._open
-        for held in (lobby._waiting, lobby._inside, lobby._counts, lobby._keyed, places):
+        callers = self.gate._callers
+        for held in (lobby._waiting, lobby._inside, lobby._counts, lobby._keyed, callers._open):
             self.assertEqual(len(held), 0)
+        for held in (lobby._strangers, callers.remote, callers.local, callers.with_key):
+            self.assertEqual(len(held), 0)
+        self.assertEqual(callers.total, 0)
         self.assertEqual((self.metrics.clients, self.audience.clients()), (0, []))
         self.assertEqual(list(self.account.consumers("EURUSD")), [])
         counts = self.metrics
@@ -331,9 +339,13 @@ class CrowdTest(SynchronousTestCase):
     """Some hundreds, by a few seeds."""
 
     def test_nothing_is_left_behind(self) -> None:
-        """Whatever they say and whenever they go: no exception, no timer, no place in any list."""
-        for seed in range(4):
+        """Whatever they say and whenever they go: no exception, no timer, no place in any list,
+        even where the limits of connections close some for others all the time.
+        """
+        for seed in range(6):
             crowd: Any = Crowd()
+            if seed >= 4:
+                crowd.without_key, crowd.connections = 8, 30
             crowd.setUp()
             try:
                 Chances(crowd, seed, 150).run()
