@@ -42,7 +42,8 @@ def make_herald(
         if factory.is_resting():
             # The next attempt has its time, which may be the end of a long maintenance.
             return None
-        return metrics.frames_in, factory.retries, account.state.phase
+        # By bytes: a long frame over a slow line is progress, and has a bound of its own.
+        return metrics.received_at, factory.retries, account.state.phase
 
     # Within either the venue says something, or the connection is given up and made anew.
     patience_s = 2 * (venue.silence_s + venue.connect_timeout_s)

@@ -309,6 +309,7 @@ def make_connection(
         backoff_max_s=venue.backoff_max_s,
         stable_after_s=venue.stable_after_s,
         frame_limit_bytes=venue.frame_limit_bytes,
+        frame_timeout_s=venue.frame_timeout_s,
     )
     return Connection(
         host=venue.host,

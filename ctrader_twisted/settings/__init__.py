@@ -73,6 +73,7 @@ class VenueSettings:
     stale_after_s: float = 30.0
     stale_check_s: float = 10.0
     frame_limit_bytes: int = 16 * 1024 * 1024
+    frame_timeout_s: float = 120.0
 
     def unspeakable(self) -> tuple[Secret, ...]:
         """What must turn up in no text: the secrets, and the client id, since it may be one that

@@ -139,6 +139,8 @@ KEYS: tuple[Key, ...] = (
          "Seconds between two looks for stale prices."),
     _key("venue", "frame_limit_bytes", whole(65536, 2**28), "16777216",
          "The largest frame that we accept; a big symbol list is several MiB."),
+    _key("venue", "frame_timeout_s", number(3600), "120",
+         "Seconds that one frame may take to arrive; while one does, no request times out."),
     _key("web", "listen", ENDPOINT, "",
          "Where we listen; by itself on ws_port of 127.0.0.1 only. In a container: tcp:port=8080."),
     _key("web", "ws_port", PORT, "8080",

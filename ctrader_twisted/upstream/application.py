@@ -96,6 +96,7 @@ class Application:
             history_per_s=self._budget.history_per_s,
             timeout_s=self._budget.timeout_s,
             name=f"{self._run}-{next(self._names)}",
+            arriving=link.is_arriving,
         )
         run(self._bring_up(link, self._requests), self.log)
 
@@ -205,6 +206,10 @@ class Application:
 
     def _unasked(self, message: Message, refused: VenueRefusal | None) -> None:
         self._metrics.count("unasked_answers", type(message).__name__)
+        if isinstance(message, api_pb2.ProtoOASymbolsListRes):
+            session = self._sessions.get(message.ctidTraderAccountId)
+            if session is not None:
+                session.listed_late(message)
         if refused is None:
             return
         self.log.warn("the venue says, unasked: {refused}", refused=str(refused))

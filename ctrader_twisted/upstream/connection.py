@@ -29,6 +29,7 @@ from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.refusals import advised_s, wait_s
 from ctrader_twisted.upstream.progress import Progress
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
+from ctrader_twisted.upstream.requests import LOOK_AGAIN_S
 from ctrader_twisted.upstream.tls import (
     InThread,
     Trusted,
@@ -52,6 +53,7 @@ class ConnectionPolicy:
     backoff_max_s: float
     stable_after_s: float
     frame_limit_bytes: int
+    frame_timeout_s: float
 
 
 class ConnectionListener(Protocol):
@@ -141,14 +143,21 @@ class OpenApiFactory(ReconnectingClientFactory):
             silence_s=self._policy.silence_s,
             keepalive_s=self._policy.keepalive_s,
             frame_limit=self._policy.frame_limit_bytes,
+            frame_timeout_s=self._policy.frame_timeout_s,
         )
         self.link.factory = self
         return self.link
 
     def _too_late(self, connector: IConnector) -> None:
-        self._deadline = None
         seconds, stage = self._policy.connect_timeout_s, self._stage
-        self._late = TimeoutError(f"not ready {seconds:g} s after it began (stuck in {stage})")
+        if self.link is not None and self.link.is_arriving(seconds):
+            # A long list of symbols over a slow line; the frame has a bound of its own.
+            self._deadline = self._clock.callLater(LOOK_AGAIN_S, self._too_late, connector)
+            return
+        self._deadline = None
+        self._late = TimeoutError(
+            f"not ready {seconds:g} s after it began (stuck in {stage}), see connect_timeout_s"
+        )
         if self.link is not None:
             self.link.drop(self._late)
         else:

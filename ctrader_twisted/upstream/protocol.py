@@ -29,6 +29,7 @@ from ctrader_twisted.errors import PayloadError, ProtocolError
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.upstream.partial_frame import PartialFrame
 from ctrader_twisted.upstream.translate import spot_updates
 from ctrader_twisted.wire.codec import (
     HEARTBEAT,
@@ -70,7 +71,8 @@ class LinkListener(Protocol):
 class OpenApiProtocol(Int32StringReceiver):
     """One connection to the venue: length-prefixed ProtoMessage over TLS.
 
-    ``silence_s``: a venue that says nothing for so long is taken for dead and the socket closed.
+    ``silence_s``: a venue that sends no byte for so long is taken for dead and the socket closed.
+    ``frame_timeout_s``: how long one frame may take from its first byte to its last.
     ``now_ms`` is the time of day in ms since the epoch, looked at once for every frame.
     The alarm needs four silent looks in a row, so that no single jump of the clock can ring it.
     """
@@ -89,8 +91,10 @@ class OpenApiProtocol(Int32StringReceiver):
         silence_s: float,
         keepalive_s: int,
         frame_limit: int,
+        frame_timeout_s: float,
     ) -> None:
         self.MAX_LENGTH = frame_limit
+        self._partial = PartialFrame(clock=clock, timeout_s=frame_timeout_s, too_slow=self.drop)
         self._clock = clock
         self._listener = listener
         self._spots = spots
@@ -130,6 +134,7 @@ class OpenApiProtocol(Int32StringReceiver):
         for timer in self._timers:
             if timer.running:
                 timer.stop()
+        self._partial.stop()
         self._listener.lost(self, self._cause or reason.value or ConnectionDone())
 
     # -- what the layer above may do
@@ -148,6 +153,12 @@ class OpenApiProtocol(Int32StringReceiver):
         # Aborting does not wait for a peer that may never answer again.
         cast(ITCPTransport, self.transport).abortConnection()
 
+    def is_arriving(self, within_s: float) -> bool:
+        """Whether a long frame is on its way, with its newest byte not older than ``within_s``:
+        what is waited for may be in it, or behind it.
+        """
+        return self._partial.is_arriving(within_s)
+
     def settled(self) -> None:
         """Authentication is through."""
         self._listener.settled()
@@ -162,9 +173,12 @@ class OpenApiProtocol(Int32StringReceiver):
         """
         self._received_ms = self._now_ms()
         self._metrics.received_at = self._clock.seconds()
+        self._heard = True
         super().dataReceived(data)
         if self._waiting:
             self._pass_on()
+        if self._cause is None:
+            self._partial.look(self._unprocessed, len(data))
 
     def stringReceived(self, string: bytes) -> None:
         """One frame."""
@@ -173,7 +187,6 @@ class OpenApiProtocol(Int32StringReceiver):
             return
         if self._waiting:
             self._pass_on()
-        self._heard = True
         self._metrics.frames_in += 1
         if self._cause is not None:
             return
@@ -212,7 +225,6 @@ class OpenApiProtocol(Int32StringReceiver):
 
     def _pass_on(self) -> None:
         payloads, self._waiting = self._waiting, []
-        self._heard = True
         self._metrics.frames_in += len(payloads)
         if self._cause is None:
             self._spots(spot_updates(payloads, self._received_ms, self._unreadable))
@@ -247,7 +259,7 @@ class OpenApiProtocol(Int32StringReceiver):
         self._silent_looks = 0 if self._heard else self._silent_looks + 1
         self._heard = False
         if self._silent_looks >= SILENT_LOOKS:
-            self.drop(TimeoutError(f"the venue said nothing for {self._silence_s:g} s"))
+            self.drop(TimeoutError(f"the venue said nothing for {self._silence_s:g} s (silence_s)"))
 
     def _every(self, interval_s: float, function: Callable[[], None]) -> None:
         def died(failure: Failure) -> None:

@@ -35,7 +35,11 @@ from ctrader_twisted.wire.codec import Envelope
 
 AnswerT = TypeVar("AnswerT", bound=Message)
 Send = Callable[[Message, str], None]
+# Whether a long frame is on its way, whose newest byte is not older than so many seconds.
+Arriving = Callable[[float], bool]
 
+# While a long frame arrives, how soon a deadline that has passed is looked at again.
+LOOK_AGAIN_S = 1.0
 # The venue counts any second: what was saved up leaves on top of what the second brings.
 BURST = 0.25
 
@@ -108,13 +112,17 @@ class Requests:
         history_per_s: float,
         timeout_s: float,
         name: str,
+        arriving: Arriving = lambda _: False,
     ) -> None:
-        """``name`` begins every client message id, and is unique to the connection."""
+        """``name`` begins every client message id, and is unique to the connection. A deadline
+        waits while a long frame is ``arriving``: it may be the answer, or be in front of it.
+        """
         self._clock = clock
         self._send = send
         self._metrics = metrics
         self._timeout_s = timeout_s
         self._name = name
+        self._arriving = arriving
         self._numbers = count(1)
         now = clock.seconds()
         self._ordinary = Bucket(requests_per_s, now, requests_per_s * BURST)
@@ -320,6 +328,9 @@ class Requests:
             waiting.result.errback(error)
 
     def _expire(self, waiting: _Waiting, seconds: float) -> None:
+        if waiting.sent and self._arriving(seconds):
+            waiting.deadline = self._clock.callLater(LOOK_AGAIN_S, self._expire, waiting, seconds)
+            return
         waiting.deadline = None
         self._forget(waiting)
         if waiting.sent and waiting.late is not None:
@@ -328,7 +339,8 @@ class Requests:
         self._over(waiting, "timed_out" if waiting.sent else "not_sent", "its time is over")
         name = type(waiting.message).__name__
         what = "was not answered" if waiting.sent else "could not be sent"
-        error = RequestTimeout(f"{name} {what} in {seconds:g} s", sent=waiting.sent)
+        setting = " (request_timeout_s)" if seconds == self._timeout_s else ""
+        error = RequestTimeout(f"{name} {what} in {seconds:g} s{setting}", sent=waiting.sent)
         with errands.on_behalf_of(waiting.known_as):
             waiting.result.errback(error)
 

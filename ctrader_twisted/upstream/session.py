@@ -94,6 +94,9 @@ class Session:
         self._ready_at = 0.0
         self._was_ready = False
         self.is_ready = False
+        # A list of symbols was asked for on this connection, and not waited for any longer; and
+        # what the authentication before it had said, as in `SessionListener.ready`.
+        self._list_is_late = self._kept = False
         # What the broker last said about the account itself, if anything.
         self.trader: Trader | None = None
         self._life = 0
@@ -135,12 +138,10 @@ class Session:
         self._life += 1
         life = self._life
         try:
-            kept = await self._authenticate()
-            answer = await self.ask(
-                translate.symbols_list(self.account_id),
-                api_pb2.ProtoOASymbolsListRes,
-                Lane.SESSION,
-            )
+            self._kept = await self._authenticate()
+            if life != self._life:
+                return
+            answer = await self._list(Lane.SESSION)
         except ConnectionEnded:
             return
         except (VenueRefusal, RequestTimeout, ProtocolError) as error:
@@ -149,15 +150,27 @@ class Session:
             return
         if life != self._life or self._requests is not requests:
             return
-        self._ready_at = self._clock.seconds()
-        self.is_ready = self._was_ready = True
-        self._listener.ready(Catalogue(translate.symbols(answer)), kept)
+        self._listed(answer)
+
+    def listed_late(self, answer: api_pb2.ProtoOASymbolsListRes) -> None:
+        """A list of symbols came when it was not waited for any longer. On a slow line the next one
+        would come as late: this one is the answer.
+        """
+        if not self._list_is_late:
+            return
+        self._list_is_late = False
+        if self.is_ready:
+            self._listener.relisted(Catalogue(translate.symbols(answer)))
+            return
+        # Whatever the next attempt has asked for meanwhile is not needed.
+        self._end_life()
+        self._listed(answer)
 
     def closed(self, cause: BaseException, reason: str) -> None:
         """The connection is gone."""
         self._end_life()
         self._requests = None
-        self._was_ready = False
+        self._was_ready = self._list_is_late = False
         self._attempts = 0
         if isinstance(cause, VenueRefusal):
             self._listener.refused(cause.code, reason)
@@ -208,9 +221,8 @@ class Session:
             )
 
     async def _relist(self, life: int) -> None:
-        request = translate.symbols_list(self.account_id)
         try:
-            answer = await self.ask(request, api_pb2.ProtoOASymbolsListRes, Lane.READ)
+            answer = await self._list(Lane.READ)
         except ConnectionEnded:
             return
         except (VenueRefusal, RequestTimeout, ProtocolError) as error:
@@ -220,6 +232,21 @@ class Session:
             self._listener.relisted(Catalogue(translate.symbols(answer)))
 
     # -- one attempt
+
+    async def _list(self, lane: Lane) -> api_pb2.ProtoOASymbolsListRes:
+        request = translate.symbols_list(self.account_id)
+        try:
+            answer = await self.ask(request, api_pb2.ProtoOASymbolsListRes, lane)
+        except RequestTimeout as error:
+            self._list_is_late = self._list_is_late or error.sent
+            raise
+        self._list_is_late = False
+        return answer
+
+    def _listed(self, answer: api_pb2.ProtoOASymbolsListRes) -> None:
+        self._ready_at = self._clock.seconds()
+        self.is_ready = self._was_ready = True
+        self._listener.ready(Catalogue(translate.symbols(answer)), self._kept)
 
     async def _authenticate(self) -> bool:
         request = translate.account_auth(self.account_id, self._access_token())

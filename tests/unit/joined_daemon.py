@@ -40,13 +40,19 @@ POLICY = ConnectionPolicy(
     backoff_max_s=60,
     stable_after_s=60,
     frame_limit_bytes=1 << 24,
+    frame_timeout_s=120,
 )
 
 
 class End:
-    """One end of a connection in memory: what is written arrives in the next turn."""
+    """One end of a connection in memory: what is written arrives in the next turn, or as fast as
+    a slow line lets it.
+    """
+
+    bytes_per_s = 0
 
     def __init__(self, clock: Clock, protocol: Any, ended: Callable[[Failure], None]) -> None:
+        self._free_at = 0.0
         self._clock = clock
         self._protocol = protocol
         self._ended = ended
@@ -64,9 +70,19 @@ class End:
         if self._passes is not None:
             octets, self._passes = octets[: self._passes], self._passes - len(octets)
         self.said += octets
-        self._clock.callLater(0, self.other.arrive, octets)
+        if self.bytes_per_s:
+            self._trickle(octets)
+        else:
+            self._clock.callLater(0, self.other.arrive, octets)
         if self._passes is not None and self._passes <= 0:
             self.abortConnection()
+
+    def _trickle(self, octets: bytes) -> None:
+        now, piece = self._clock.seconds(), max(1, self.bytes_per_s // 20)
+        for start in range(0, len(octets), piece):
+            part = octets[start : start + piece]
+            self._free_at = max(now, self._free_at) + len(part) / self.bytes_per_s
+            self._clock.callLater(self._free_at - now, self.other.arrive, part)
 
     def cut_after(self, octets: int | None) -> None:
         """Let that many more bytes pass, wherever in a frame they end; None: all of them."""
@@ -122,6 +138,8 @@ class Joint(BaseConnector):
         super().__init__(factory, timeout, clock)
         self.clock = clock
         self.simulator = simulator
+        # How fast the line is from the venue to us; 0: as fast as anything.
+        self.bytes_per_s = 0
         self.attempts: list[float] = []
         self.ends: list[End] = []
 
@@ -159,6 +177,7 @@ class Joint(BaseConnector):
         ours = End(self.clock, client, self.connectionLost)
         theirs = End(self.clock, server, lambda _: None)
         ours.other, theirs.other = theirs, ours
+        theirs.bytes_per_s = self.bytes_per_s
         self.ends.append(ours)
         server.makeConnection(theirs)  # type: ignore[arg-type]
         client.makeConnection(ours)
@@ -209,6 +228,7 @@ class JoinedCase(SynchronousTestCase):
     """A daemon and its venue. Each test ends with no timer left."""
 
     accounts: tuple[int, ...] = (1000001,)
+    bytes_per_s = 0
     synthetic = 0
     rate = 20.0
     batch = 100
@@ -281,6 +301,7 @@ class JoinedCase(SynchronousTestCase):
     def connect(self, host: str, port: int, factory: Any, context: Any, timeout: float) -> Joint:
         """As IReactorSSL.connectSSL."""
         self.joint = Joint(factory, timeout, self.clock, self.simulator)
+        self.joint.bytes_per_s = self.bytes_per_s
         self.joint.connect()
         return self.joint
 

@@ -85,7 +85,8 @@ class AccountCase(SynchronousTestCase):
             heartbeat_s=1000,
             silence_s=100_000,
             keepalive_s=10,
-            frame_limit=100_000,
+            frame_limit=1_000_000,
+            frame_timeout_s=120,
         )
         self.wire = plain_wire(self.clock, protocol)
         for kind in list(ANSWERS)[:3]:

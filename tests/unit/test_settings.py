@@ -57,6 +57,7 @@ OTHER = {
     "body_bytes": "70000",
     "history_per_s": "3",
     "frame_limit_bytes": "70000",
+    "frame_timeout_s": "90",
     "outbox_bytes": "70000",
     "frame_bytes": "70000",
     "silence_s": "61",

@@ -207,7 +207,9 @@ class DeadlineTest(ConnectionCase):
         self.clock.advance(0)
         cause, reason = self.told.last("lost")
         self.assertIsInstance(cause, TimeoutError)
-        self.assertEqual(reason, f"not ready 30 s after it began (stuck in {stage})")
+        self.assertEqual(
+            reason, f"not ready 30 s after it began (stuck in {stage}), see connect_timeout_s"
+        )
         self.assertEqual(len(self.told.all("lost")), 1)
         self.retry()
         self.over()

@@ -43,6 +43,7 @@ class ProtocolCase(SynchronousTestCase):
             "silence_s": 60,
             "keepalive_s": 10,
             "frame_limit": 1000,
+            "frame_timeout_s": 120,
         }
         return OpenApiProtocol(
             clock=self.clock,
@@ -237,7 +238,7 @@ class LifeTest(ProtocolCase):
         self.assertFalse(self.wire.aborted)
         self.clock.advance(0.001)
         self.assertTrue(self.wire.aborted)
-        self.assertEqual(str(self.cause()), "the venue said nothing for 60 s")
+        self.assertEqual(str(self.cause()), "the venue said nothing for 60 s (silence_s)")
         self.over()
 
     def test_silence_counts_from_the_last_frame(self) -> None:
@@ -254,6 +255,8 @@ class LifeTest(ProtocolCase):
         """A venue that stops in the middle of a frame is as mute as any."""
         self.protocol.dataReceived(FRAMES[:7])
         self.clock.pump([15] * 4)
+        self.assertFalse(self.wire.aborted)
+        self.clock.advance(15)
         self.assertTrue(self.wire.aborted)
         self.over()
 
