@@ -26,6 +26,8 @@ from ctrader_twisted.upstream.tls import certificate_words
 from ctrader_twisted.wire.codec import Envelope, decode, encode
 
 CAP_BYTES = 1 << 24
+# A long list may take so long to arrive, as long as its bytes come in.
+FRAME_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,17 +143,20 @@ class _Talk:
         size = int.from_bytes(self._exactly(4, ends), "big")
         if size > CAP_BYTES:
             raise ProtocolError(f"a frame of {size} bytes is announced")
-        return self._exactly(size, ends)
+        return self._exactly(size, max(ends, time.monotonic() + FRAME_TIMEOUT_S))
 
     def _exactly(self, size: int, ends: float) -> bytes:
-        parts = b""
+        parts = bytearray()
         while len(parts) < size:
-            self._secure.settimeout(max(0.01, ends - time.monotonic()))
+            left_s = ends - time.monotonic()
+            if left_s <= 0 and parts:
+                raise ProtocolError(f"{len(parts)} of {size} bytes came in {FRAME_TIMEOUT_S:g} s")
+            self._secure.settimeout(min(self._timeout_s, max(0.01, left_s)))
             part = self._secure.recv(size - len(parts))
             if not part:
                 raise ProtocolError("the venue closed the connection")
             parts += part
-        return parts
+        return bytes(parts)
 
 
 def _readable(frame: bytes, message_id: str) -> Envelope:

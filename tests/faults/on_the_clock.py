@@ -82,6 +82,19 @@ def jump(world: World, seconds: int) -> None:
     world.start_ms += seconds * 1000
 
 
+def slow_line(world: World) -> None:
+    """A connection on which the list of symbols takes longer than a request may."""
+
+    def restore() -> None:
+        world.joint.bytes_per_s = 0
+        for end in world.joint.ends:
+            end.other.bytes_per_s = 0
+
+    world.joint.bytes_per_s = 150
+    world.mischief.drop()
+    world.clock.callLater(40, restore)
+
+
 FAULTS: list[Fault] = [
     Fault("connection reset", "told at once; back in 2 s", mischief(lambda m: m.drop())),
     Fault(
@@ -186,6 +199,7 @@ FAULTS: list[Fault] = [
         quiet=True,
     ),
     Fault("reply of a previous life", "ignored; back in 15 s", stale_reply, 0, 15),
+    Fault("a line of 150 bytes/s for 40 s, and a cut", "waited for, asked once", slow_line, 0, 60),
     Fault(
         "every reply 1 s late, and a cut",
         "waited for",

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.base import BaseConnector
 from twisted.internet.defer import succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -52,7 +53,8 @@ class End:
     bytes_per_s = 0
 
     def __init__(self, clock: Clock, protocol: Any, ended: Callable[[Failure], None]) -> None:
-        self._free_at = 0.0
+        self._line, self._sent_at = b"", 0.0
+        self._trickling: IDelayedCall | None = None
         self._clock = clock
         self._protocol = protocol
         self._ended = ended
@@ -70,19 +72,25 @@ class End:
         if self._passes is not None:
             octets, self._passes = octets[: self._passes], self._passes - len(octets)
         self.said += octets
-        if self.bytes_per_s:
-            self._trickle(octets)
+        if self.bytes_per_s or self._line:
+            self._line += octets
+            if self._trickling is None:
+                self._sent_at = self._clock.seconds()
+                self._trickling = self._clock.callLater(0.05, self._trickle)
         else:
             self._clock.callLater(0, self.other.arrive, octets)
         if self._passes is not None and self._passes <= 0:
             self.abortConnection()
 
-    def _trickle(self, octets: bytes) -> None:
-        now, piece = self._clock.seconds(), max(1, self.bytes_per_s // 20)
-        for start in range(0, len(octets), piece):
-            part = octets[start : start + piece]
-            self._free_at = max(now, self._free_at) + len(part) / self.bytes_per_s
-            self._clock.callLater(self._free_at - now, self.other.arrive, part)
+    def _trickle(self) -> None:
+        # All that waits comes at once when the line is slow no longer.
+        now, self._trickling = self._clock.seconds(), None
+        size = round(self.bytes_per_s * (now - self._sent_at)) if self.bytes_per_s else None
+        piece, self._sent_at = self._line[:size], now
+        self._line = self._line[len(piece) :]
+        if self._line:
+            self._trickling = self._clock.callLater(0.05, self._trickle)
+        self.other.arrive(piece)
 
     def cut_after(self, octets: int | None) -> None:
         """Let that many more bytes pass, wherever in a frame they end; None: all of them."""
@@ -99,6 +107,9 @@ class End:
         """Tell this end that it is over, once."""
         if not self._over:
             self._over = True
+            if self._trickling is not None:
+                self._trickling.cancel()
+            self._trickling, self._line = None, b""
             failure = Failure(reason)
             self._protocol.connectionLost(failure)
             self._ended(failure)
