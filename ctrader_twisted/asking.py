@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -103,8 +104,8 @@ def sources(
     return {
         "options": {},
         "environ": environ,
-        "tap_conf": tap_conf or (usual_conf if usual_conf.exists() else None),
-        "dotenv": dotenv or (usual_dotenv if usual_dotenv.exists() else None),
+        "tap_conf": tap_conf or (usual_conf if os.path.lexists(usual_conf) else None),
+        "dotenv": dotenv or (usual_dotenv if os.path.lexists(usual_dotenv) else None),
     }
 
 

@@ -178,6 +178,8 @@ def run_check_config(arguments: argparse.Namespace) -> int:
         sys.stdout.write(f"{title}\t{value}\t{where}\n")
     for note in settings.notes:
         sys.stderr.write(f"note: {note}\n")
+    for warning in settings.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     for reason in too_wide(settings.web):
         sys.stderr.write(f"warning: trusted_proxies is too wide: {reason}\n")
     try:

@@ -43,6 +43,11 @@ def _rows(remedy: Remedy, **advice: str) -> dict[str, Row]:
     return {code: Row(remedy, text) for code, text in advice.items()}
 
 
+NEW_TOKEN = (
+    "Written to the file that CTRADER_ACCESS_TOKEN_FILE names, the new one is used at the next "
+    "attempt; set as CTRADER_ACCESS_TOKEN, it needs a restart."
+)
+
 TABLE: dict[str, Row] = {
     **_rows(
         Remedy.SUCCEED,
@@ -69,11 +74,11 @@ TABLE: dict[str, Row] = {
     ),
     "OA_AUTH_TOKEN_EXPIRED": Row(
         Remedy.REFRESH,
-        "The access token has expired: get a new one and set CTRADER_ACCESS_TOKEN.",
+        f"The access token has expired: get a new one. {NEW_TOKEN}",
     ),
     "CH_ACCESS_TOKEN_INVALID": Row(
         Remedy.REFRESH,
-        "The access token is unknown or revoked: grant access again and set CTRADER_ACCESS_TOKEN.",
+        f"The access token is unknown or revoked: grant access again. {NEW_TOKEN}",
     ),
     **_rows(
         Remedy.REAUTHORISE,
@@ -125,7 +130,8 @@ TABLE: dict[str, Row] = {
         RET_ACCOUNT_DISABLED="The account is disabled: ask the broker.",
         CONNECTIONS_LIMIT_EXCEEDED="The application has too many connections: stop some other one.",
         CH_CLIENT_AUTH_FAILURE="Check CTRADER_CLIENT_ID and CTRADER_CLIENT_SECRET, and that the "
-        "application is active at openapi.ctrader.com.",
+        "application is active at openapi.ctrader.com. The file of CTRADER_CLIENT_SECRET_FILE is "
+        "read again at each attempt; what is set otherwise needs a restart.",
         CH_CTID_TRADER_ACCOUNT_NOT_FOUND="Check CTRADER_ACCOUNT_ID: it is the ctidTraderAccountId, "
         "not the trader login, and the token must have been granted for it.",
         CH_OA_CLIENT_NOT_FOUND="The application is unknown: check CTRADER_CLIENT_ID.",

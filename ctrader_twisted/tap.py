@@ -23,11 +23,12 @@ from twisted.python import usage
 
 from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account, WatchPolicy
+from ctrader_twisted.config_files import trust_user
 from ctrader_twisted.daemon import Daemon, Door
 from ctrader_twisted.entrance import make_doors, make_front
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.insight import make_herald, make_rest
-from ctrader_twisted.logs import conceal
+from ctrader_twisted.logs import Secret, conceal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import (
     Settings,
@@ -37,6 +38,7 @@ from ctrader_twisted.settings import (
     explain,
     load,
 )
+from ctrader_twisted.settings.files import SecretFile
 from ctrader_twisted.settings.shown import located
 from ctrader_twisted.upkeep import (
     Capacity,
@@ -75,6 +77,9 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read every source; one that is wrong ends the process with one sentence."""
+        if self.parent and self.parent.get("uid") is not None:
+            # twistd gives root's rights up only after this, and files are read then, too.
+            trust_user(self.parent["uid"])
         given = {key.option: self[key.option] for key in describe() if not key.secret}
         self.sources: dict[str, Any] = {
             "options": given,
@@ -91,7 +96,8 @@ class Options(usage.Options):
 def _file(given: str | None, default: str) -> Path | None:
     if given is not None:
         return Path(given)
-    return Path(default) if Path(default).exists() else None
+    # A link that leads nowhere is a mistake, and not a file that is not there.
+    return Path(default) if os.path.lexists(default) else None
 
 
 def makeService(options: Options) -> Daemon:
@@ -108,6 +114,8 @@ def makeService(options: Options) -> Daemon:
     listen_for_hangup(reactor)
     for note in (*settings.notes, venue_note(settings.venue)):
         log.info("{note}", note=note)
+    for warning in settings.warnings:
+        log.warn("{warning}", warning=warning)
     try:
         daemon = compose(settings, reactor=reactor, in_thread=in_thread)
         daemon.take_ports()
@@ -185,8 +193,10 @@ def compose(
     simulator = (make_venue or embedded_venue)(settings, reactor) if venue.embedded else None
     lobby = Lobby(doors=doors, clock=reactor, metrics=metrics)
     audience = make_audience(web, venue.environment, metrics, reactor)
-    account = make_account(venue, audience, metrics, reactor)
-    application = make_application(venue, account, metrics, reactor)
+    access_token = secret_of(settings, "access_token")
+    client_secret = secret_of(settings, "client_secret")
+    account = make_account(venue, access_token, audience, metrics, reactor)
+    application = make_application(venue, client_secret, account, metrics, reactor)
     connection = make_connection(venue, simulator, application, metrics, reactor, in_thread)
     rest = make_rest(
         environment=venue.environment,
@@ -252,12 +262,16 @@ def make_audience(web: WebSettings, environment: str, metrics: Metrics, reactor:
 
 
 def make_account(
-    venue: VenueSettings, audience: Audience, metrics: Metrics, reactor: Any
+    venue: VenueSettings,
+    access_token: Callable[[], str],
+    audience: Audience,
+    metrics: Metrics,
+    reactor: Any,
 ) -> Account:
     """The one account of the configuration; what it has to say goes to the audience."""
     return Account(
         account_id=venue.account_id,
-        access_token=venue.access_token.reveal,
+        access_token=access_token,
         clock=reactor,
         metrics=metrics,
         listener=audience,
@@ -273,13 +287,25 @@ def make_account(
     )
 
 
+def secret_of(settings: Settings, name: str) -> Callable[[], str]:
+    """What gives a secret's text; for one in a file, what the file holds at each call."""
+    value: Secret = getattr(settings.venue, name)
+    # A simulator in-process knows the value of the start.
+    given = None if settings.venue.embedded else settings.secret_files.get(name)
+    return value.reveal if given is None else SecretFile(given, value, conceal).reveal
+
+
 def make_application(
-    venue: VenueSettings, account: Account, metrics: Metrics, reactor: Any
+    venue: VenueSettings,
+    client_secret: Callable[[], str],
+    account: Account,
+    metrics: Metrics,
+    reactor: Any,
 ) -> Application:
     """Our program at the venue: it logs in, and opens the account's session."""
     return Application(
         client_id=venue.client_id,
-        client_secret=venue.client_secret.reveal,
+        client_secret=client_secret,
         sessions=[account.session],
         budget=Budget(venue.requests_per_s, venue.history_per_s, venue.request_timeout_s),
         clock=reactor,

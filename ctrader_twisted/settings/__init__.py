@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings.files import check_readable, read_secret
 from ctrader_twisted.settings.keys import KEYS, Given, Key, Layer, describe
 from ctrader_twisted.settings.kinds import FILE
-from ctrader_twisted.settings.shown import bad_value, in_part, is_shown
+from ctrader_twisted.settings.shown import bad_value, in_part, is_shown, odd_text, shown_text
 from ctrader_twisted.settings.sources import gather
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 HOSTS = {"demo": "demo.ctraderapi.com", "live": "live.ctraderapi.com"}
+BROKER_DOMAIN = "ctraderapi.com"
 VENUE_PORT = 5035
 
 # What the simulator accepts, and prints, when it is told nothing else.
@@ -129,12 +130,18 @@ class SimulatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the daemon is told; ``notes`` are the decisions to log at start."""
+    """Everything the daemon is told.
+
+    ``notes`` are the decisions to log at start, ``warnings`` what is allowed and looks wrong.
+    ``secret_files``: where those secrets stand, by name, that stand in files of their own.
+    """
 
     venue: VenueSettings
     web: WebSettings
     simulator: SimulatorSettings
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    secret_files: Mapping[str, Given] = field(default_factory=dict)
 
 
 def load(
@@ -159,6 +166,8 @@ def load(
         web=_build(WebSettings, _complete_web(sections["web"])),
         simulator=_build(SimulatorSettings, sections["simulator"]),
         notes=tuple(notes),
+        warnings=tuple(_odd_values(given, venue, where)),
+        secret_files={key.name: one for key, one in given.items() if one.in_file},
     )
 
 
@@ -252,6 +261,25 @@ class _Places:
 
     def __getitem__(self, name: str) -> str:
         return self._by_name.get(("venue", name), f"[venue] {name} (by default)")
+
+
+# -- what is allowed and looks wrong --------------------------------------------------------------
+
+
+def _odd_values(given: Layer, venue: dict[str, Any], where: _Places) -> Iterator[str]:
+    for key, one in given.items():
+        text = venue[key.name].reveal() if one.in_file else one.text
+        oddity = odd_text(text)
+        if oddity:
+            place = f"{one.where} names a file whose content" if one.in_file else one.where
+            yield f"{place} {oddity}"
+    environment, host = venue["environment"], venue["host"]
+    if environment in HOSTS and not f".{host}".endswith(f".{BROKER_DOMAIN}"):
+        yield (
+            f"{where['host']} is {shown_text(host)}, which is not a host of the broker's "
+            f"{environment} environment ({HOSTS[environment]}): the credentials are sent there; "
+            "leave the host out, unless it is your own."
+        )
 
 
 # -- the venue: what follows from what, and what must fit together --------------------------------

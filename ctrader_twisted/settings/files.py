@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+
+from twisted.logger import Logger
 
 from ctrader_twisted.config_files import FileRefused, check_file, read_file
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings.keys import Given
 from ctrader_twisted.settings.shown import may_be_secret
 
@@ -27,6 +31,54 @@ def read_secret(given: Given) -> str:
     if not text or not text.isprintable():
         raise ConfigurationError(f"{where} must hold the secret on one line, and nothing else.")
     return text
+
+
+class SecretFile:
+    """A secret in a file that is read again at each use, so that a new one needs no restart.
+
+    While the file is missing, empty or half written, the last good value stays in use.
+    """
+
+    log = Logger()
+
+    def __init__(self, given: Given, value: Secret, conceal: Callable[[Secret], None]) -> None:
+        """``value``: what the file held at start. ``conceal`` is called with each new value before
+        that is used anywhere.
+        """
+        self._given = given
+        self._value = value
+        self._conceal = conceal
+        self._complaint = ""
+        # A value that looked half written when it was read for the first time.
+        self._doubted: Secret | None = None
+
+    def reveal(self) -> str:
+        """The text of the secret as it is now."""
+        try:
+            found = Secret(read_secret(self._given))
+        except ConfigurationError as error:
+            self._complain(str(error))
+            return self._value.reveal()
+        if found != self._value and not self._is_doubtful(found):
+            self._conceal(found)
+            self._value = found
+            self.log.info("a new secret was read: {where}", where=self._given.where)
+        self._complaint = ""
+        return self._value.reveal()
+
+    def _is_doubtful(self, found: Secret) -> bool:
+        """True, once, for a value that is the beginning of the last one, or much shorter."""
+        text, last = found.reveal(), self._value.reveal()
+        is_partial = last.startswith(text) or len(text) * 2 < len(last)
+        if not is_partial or found == self._doubted:
+            return False
+        self._doubted = found
+        return True
+
+    def _complain(self, why: str) -> None:
+        if why != self._complaint:
+            self._complaint = why
+            self.log.warn("the last good secret stays in use: {reason}", reason=why)
 
 
 def check_readable(path: Path, where: str) -> None:

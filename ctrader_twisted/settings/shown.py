@@ -30,7 +30,12 @@ def is_shown(key: Key) -> bool:
 
 def bad_value(key: Key, text: str) -> str:
     """A value that is refused, as it stands in a sentence."""
-    if len(text) > (80 if key.kind.wordy else 20) or may_be_secret(text):
+    return shown_text(text, 80 if key.kind.wordy else 20)
+
+
+def shown_text(text: str, longest: int = 80) -> str:
+    """A text as it stands in a sentence; only its length, where it may be a secret."""
+    if len(text) > longest or may_be_secret(text):
         return f"a text of {len(text)} characters"
     return ascii(text)
 
@@ -38,6 +43,32 @@ def bad_value(key: Key, text: str) -> str:
 def in_part(text: str) -> str:
     """The beginning of a value, enough to know it again by."""
     return f"{text[: min(4, len(text) // 2)]}..."
+
+
+_QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb")
+
+
+def odd_text(raw: str) -> str:
+    """What is probably not meant to be part of a value, for a sentence; empty for nothing odd.
+
+    Shells and readers of .env take quotes and comments away; `docker run --env-file` and unit files
+    with ``Environment=`` do not. The value is not repeated, since it can be a secret.
+    """
+    text = raw.strip()
+    if len(text) >= 2 and text[0] + text[-1] in _QUOTES:
+        return "is in quotes, which are taken as part of the value: leave them out."
+    if text and (text[0] in "\"'\u201c\u201d" or text[-1] in "\"'\u201c\u201d"):
+        return "has a quote at one end, which is taken as part of the value: is it meant?"
+    if re.search(r"\s#", text):
+        return (
+            "holds a blank and a #, as before a comment, which is taken as part of the value: "
+            "leave the comment out."
+        )
+    if "\r" in raw:
+        return "ends in a carriage return, which is left out: save its file with Unix line ends."
+    if raw != text:
+        return "has blanks around it, which are left out."
+    return ""
 
 
 # Settings whose values turn out to be wrong only when they are used, and how sentences call them.

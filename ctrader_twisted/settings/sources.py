@@ -168,6 +168,7 @@ def read_dotenv(path: Path, notes: list[str]) -> dict[str, str]:
                 "close its quotes, or correct it."
             )
         if not _is_ours(name):
+            _look_for_a_setting(name, str(path), notes)
             continue
         if binding.value is None or not re.fullmatch(r"\w+", name):
             raise ConfigurationError(
@@ -200,7 +201,7 @@ def _is_ours(name: str) -> bool:
 def _refuse_unknown(names: Iterable[str], where: str) -> None:
     for name in names:
         if name not in _ENVIRONMENT_NAMES:
-            advice = _suggest(
+            advice = _meant(name) or _suggest(
                 name.upper(), _ENVIRONMENT_NAMES, "remove it, or see .env.example for the names"
             )
             raise ConfigurationError(f"{_name(name)} in {where} is an unknown name: {advice}.")
@@ -214,14 +215,39 @@ _SERVICE_LINK = re.compile(
 
 def _look_for_strays(environ: Mapping[str, str], notes: list[str]) -> None:
     """In the environment our long prefix is only ours; the short one others may have as well."""
-    for name in environ:
-        if name in _ENVIRONMENT_NAMES or not name.startswith("CTRADER_"):
+    for name, value in environ.items():
+        is_link = _SERVICE_LINK.fullmatch(name) and ("://" in value or not _meant(name))
+        if name in _ENVIRONMENT_NAMES or is_link:
             continue
-        if name.startswith("CTRADER_STREAM_") and not _SERVICE_LINK.fullmatch(name):
+        if name.startswith("CTRADER_STREAM_"):
             _refuse_unknown([name], "the environment")
-        near = difflib.get_close_matches(name, _ENVIRONMENT_NAMES, n=1, cutoff=0.85)
-        if near and not name.startswith("CTRADER_STREAM_"):
-            notes.append(f"{_name(name)} in the environment is not read: did you mean {near[0]}?")
+        _look_for_a_setting(name, "the environment", notes)
+
+
+def _look_for_a_setting(name: str, where: str, notes: list[str]) -> None:
+    """Note a name that is not read and that is one of ours, or nearly."""
+    advice = _meant(name)
+    if not advice and name.upper().startswith("CTRADER_"):
+        near = difflib.get_close_matches(name.upper(), _ENVIRONMENT_NAMES, n=1, cutoff=0.85)
+        advice = f"did you mean {near[0]}" if near else ""
+    if advice:
+        notes.append(f"{_name(name)} in {where} is not read: {advice}?")
+
+
+def _meant(name: str) -> str:
+    """Which names are meant by one that has the name of a setting, but not our prefix, or another
+    one; empty for none.
+    """
+    has_prefix = name.upper().startswith("CTRADER_")
+    plain = re.sub(r"^(CTRADER_)?(STREAM_)?", "", name.upper())
+    meant = [
+        key.environment_name
+        for key in KEYS
+        if plain == f"{key.section}_{key.name}".upper()
+        # Single words are names of others as well: only with our prefix they can be ours.
+        or (plain == key.name.upper() and (has_prefix or "_" in plain))
+    ]
+    return f"did you mean {' or '.join(meant)}" if meant else ""
 
 
 def _by_names(names: Mapping[str, str], where: str) -> Layer:

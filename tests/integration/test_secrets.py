@@ -142,3 +142,30 @@ async def test_real_credentials_and_the_simulator(tmp_path: Path) -> None:
         one.signal("TERM")
         await one.end(10)
     assert_silent(one.out, one.err, said)
+
+
+@bounded(60)
+async def test_a_new_token_without_a_restart(tmp_path: Path) -> None:
+    """A token that is refused is replaced in its file: the next attempt uses the new one."""
+    token, ca_file = tmp_path / "token", tmp_path / "ca.pem"
+    token.write_text("an-0ld-token-that-is-refused-4711\n")
+    token.chmod(0o600)
+    (tmp_path / ".env").write_text(
+        DOTENV.replace(f"CTRADER_ACCESS_TOKEN={ACCESS_TOKEN}", "CTRADER_ACCESS_TOKEN_FILE=token"),
+        "utf-8",
+    )
+    (tmp_path / ".env").chmod(0o600)
+    async with a_venue(CREDENTIALS) as venue:
+        ca_file.write_bytes(venue.ca_pem)
+        options = [f"--{name}={value}" for name, value in venue_at(venue.port, ca_file).items()]
+        async with started(tmp_path, *options, "--ws-port=0") as process:
+            await until(lambda: "CH_ACCESS_TOKEN_INVALID" in process.out, "the refusal", 20)
+            fresh = tmp_path / "fresh"
+            fresh.write_text(f"{ACCESS_TOKEN}\n", "utf-8")
+            fresh.chmod(0o600)
+            fresh.replace(token)
+            await until(lambda: "is ready" in process.out, "ready", 30)
+            process.signal("TERM")
+            await process.end(10)
+    assert "a new secret was read: CTRADER_ACCESS_TOKEN_FILE in .env" in process.out
+    assert_silent(process.out, process.err)
