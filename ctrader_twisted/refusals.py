@@ -43,7 +43,7 @@ def _rows(remedy: Remedy, **advice: str) -> dict[str, Row]:
     return {code: Row(remedy, text) for code, text in advice.items()}
 
 
-NEW_TOKEN = (
+AFTER_RENEWAL = (
     "Written to the file that CTRADER_ACCESS_TOKEN_FILE names, the new one is used at the next "
     "attempt; set as CTRADER_ACCESS_TOKEN, it needs a restart."
 )
@@ -74,11 +74,11 @@ TABLE: dict[str, Row] = {
     ),
     "OA_AUTH_TOKEN_EXPIRED": Row(
         Remedy.REFRESH,
-        f"The access token has expired: get a new one. {NEW_TOKEN}",
+        f"The access token has expired: get a new one. {AFTER_RENEWAL}",
     ),
     "CH_ACCESS_TOKEN_INVALID": Row(
         Remedy.REFRESH,
-        f"The access token is unknown or revoked: grant access again. {NEW_TOKEN}",
+        f"The access token is unknown or revoked: grant access again. {AFTER_RENEWAL}",
     ),
     **_rows(
         Remedy.REAUTHORISE,
