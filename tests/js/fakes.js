@@ -37,17 +37,36 @@ export class FakeSocket {
     this.onclose({ code, reason });
   }
 
+  /** Answer the last ping, as a daemon whose clock says `timestamp`. */
+  pong(timestamp) {
+    this.say({ type: 'pong', id: this.asked('ping').at(-1).id, timestamp });
+  }
+
   asked(type) {
     return this.sent.filter((message) => message.type === type);
   }
 }
 
-/** A stream whose time passes only by `world.pass(ms)`. */
+/**
+ * A stream whose time passes only by `world.pass(ms)`. It reads the clocks that it reads in a
+ * browser: what is replaced is what the platform says, not how the product asks.
+ */
 export function makeStream(t, options = {}) {
   mock.timers.enable({ apis: ['setTimeout', 'setInterval'] });
   FakeSocket.all = [];
   const events = new EventTarget();
   const world = { now: 0, wall: 1_700_000_000_000, events };
+  t.mock.method(performance, 'now', () => world.now);
+  t.mock.method(Date, 'now', () => world.wall);
+  /** The machine sleeps: the time of day goes on; the steady clock and all timers stand still. */
+  world.sleep = (ms) => {
+    world.wall += ms;
+  };
+  /** The page does not run, as in a frozen tab, or asleep where the steady clock goes on. */
+  world.freeze = (ms) => {
+    world.wall += ms;
+    world.now += ms;
+  };
   world.pass = (ms) => {
     for (let left = ms; left > 0; left -= 10) {
       world.now += Math.min(10, left);
@@ -57,8 +76,6 @@ export function makeStream(t, options = {}) {
   };
   const stream = new CtraderStream('ws://daemon.test/ws', {
     WebSocket: FakeSocket,
-    now: () => world.now,
-    wall: () => world.wall,
     random: () => 0.5,
     events: [events],
     ...options,

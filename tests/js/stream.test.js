@@ -132,18 +132,6 @@ test('silence is doubted first, then the socket is given up', (t) => {
   assert.ok(FakeSocket.all.length >= 2);
 });
 
-test('after sleep an open socket has three seconds to speak', (t) => {
-  const { stream, world } = makeStream(t);
-  stream.connect();
-  FakeSocket.last.open();
-  world.wall += 3_600_000;
-  world.pass(2000);
-  const pings = FakeSocket.last.asked('ping').length;
-  assert.equal(pings, 2, 'one at opening, one on waking');
-  world.pass(6000);
-  assert.ok(FakeSocket.all.length >= 2, 'nobody spoke: a new socket');
-});
-
 for (const event of ['online', 'visibilitychange', 'pageshow', 'focus']) {
   test(`${event} ends a wait at once`, (t) => {
     const { stream, world } = makeStream(t);

@@ -5,10 +5,21 @@
  *
  * @typedef {'idle' | 'connecting' | 'open' | 'waiting' | 'stopped'} LinkState
  * @typedef {{WebSocket: any, now: () => number, wall: () => number, random: () => number,
- *   events: EventTarget[]}} Parts what a browser gives: `now` is steady, `wall` the time of day
+ *   events: EventTarget[]}} Parts what a browser gives: `now` is steady, and stands still while the
+ *   device sleeps in some browsers; `wall` is the time of day, which may be set at any time
+ * @typedef {{code: 'SLEPT' | 'SILENT', reason: string}} Doubt why the connection may be dead
  * @typedef {{opened: () => void, text: (text: string) => void, changed: () => void,
- *   probe: () => void}} Owner who is told; `probe` must make the daemon say something
+ *   probe: () => void, leapt: (ms: number) => void}} Owner who is told; `probe` must make the daemon
+ *   say something; `leapt`: the time of day went so much further than the steady clock
  */
+
+const LOOK_EVERY_MS = 1000;
+/** The two clocks differ: one was set, or stood still. */
+const LEAP_MS = 250;
+/** More than this forward is sleep, until it is known to be a clock that was set. */
+const SLEEP_MS = 2000;
+/** How long a dead connection may be silent after sleep before it is replaced. */
+const PATIENCE_MS = 3000;
 
 const WAKERS = ['online', 'offline', 'pageshow', 'focus', 'resume', 'visibilitychange'];
 
@@ -68,9 +79,21 @@ export class Link {
     /** @type {number | null} */
     this.retryAt = null;
     this.slow = false;
+    this.lastLook = { now: 0, wall: 0 };
     this.code = 0;
     this.reason = '';
-    this.wake = () => this.nudge();
+    this.heardAt = this.doubtUntil = 0;
+    /** @type {Doubt | null} shown to users; a probe after a mere focus is not */
+    this.doubted = null;
+    /** Only the answer to our own question ends the doubt: other messages may be of before it. */
+    this.mustAnswer = false;
+    /** A doubt that ran out while the page did not run began anew, once. */
+    this.isSecondDoubt = false;
+    this.wake = (/** @type {Event} */ event) => {
+      this.look();
+      const isGoing = event.type === 'visibilitychange' && globalThis.document?.hidden;
+      if (!isGoing) this.nudge();
+    };
   }
 
   start() {
@@ -79,7 +102,7 @@ export class Link {
     for (const target of this.parts.events)
       for (const name of WAKERS) target.addEventListener(name, this.wake);
     this.lastLook = { now: this.parts.now(), wall: this.parts.wall() };
-    this.watch = setInterval(() => this.look(), 2000);
+    this.watch = setInterval(() => this.look(), LOOK_EVERY_MS);
     this.open();
   }
 
@@ -92,6 +115,7 @@ export class Link {
     const socket = this.socket;
     this.socket = null;
     this.retryAt = null;
+    this.trust();
     socket?.close(1000);
     this.become(state);
   }
@@ -105,14 +129,14 @@ export class Link {
   /** Something changed about the world (woke up, online again): find out now, not later. */
   nudge() {
     if (this.state === 'waiting' && !this.slow) this.open();
-    else if (this.state === 'open') this.doubt(3000);
+    else if (this.state === 'open') this.doubt(PATIENCE_MS);
   }
 
   open() {
     clearTimeout(this.retry);
     this.retryAt = null;
     this.openedAt = this.heardAt = this.parts.now();
-    this.doubtUntil = 0;
+    this.trust();
     this.become('connecting');
     const socket = (this.socket = new this.parts.WebSocket(this.url));
     // A socket that we gave up may still speak; nobody listens.
@@ -126,7 +150,7 @@ export class Link {
     });
     socket.onmessage = ours((event) => {
       this.heardAt = this.parts.now();
-      this.doubtUntil = 0;
+      if (!this.mustAnswer) this.answered();
       this.owner.text(event.data);
     });
     socket.onclose = ours((event) => this.lost(event.code, event.reason));
@@ -136,6 +160,7 @@ export class Link {
   lost(code, said) {
     const advice = CLOSE_CODES[code] ?? { then: code >= 4000 ? 'slowly' : 'retry', why: '' };
     const was = this.state;
+    this.trust();
     this.socket = null;
     this.code = code;
     this.reason = said || advice.why || (was === 'open' ? 'the connection broke' : 'no answer');
@@ -151,24 +176,77 @@ export class Link {
     return undefined;
   }
 
+  /** Compare the clocks, and judge the silence. Timers of background tabs run once a minute. */
   look() {
-    const { now, wall } = { now: this.parts.now(), wall: this.parts.wall() };
-    const before = this.lastLook ?? { now, wall };
-    this.lastLook = { now, wall };
-    const sinceHeard = now - (this.heardAt ?? now);
-    // While the machine slept, the time of day went on and the steady clock perhaps did not.
-    if (wall - before.wall - (now - before.now) > 5000) this.nudge();
-    else if (this.state === 'connecting' && sinceHeard > 10_000) this.giveUp('no answer in 10 s');
-    else if (this.state !== 'open') return;
-    else if (this.doubtUntil && now > this.doubtUntil) this.giveUp('the daemon fell silent');
-    else if (!this.doubtUntil && sinceHeard > 1.5 * this.heartbeatMs) this.doubt(5000);
+    const before = this.lastLook;
+    this.compare();
+    const { now } = this.lastLook;
+    this.judge(now, now - this.heardAt, now - before.now);
   }
 
-  /** @param {number} patienceMs Ask for a sign of life; without one the socket counts as dead. */
-  doubt(patienceMs) {
-    if (this.doubtUntil) return;
+  /** Did the time of day leap against the steady clock since we looked last? */
+  compare() {
+    const before = this.lastLook;
+    this.lastLook = { now: this.parts.now(), wall: this.parts.wall() };
+    const leapMs = this.lastLook.wall - before.wall - (this.lastLook.now - before.now);
+    if (Math.abs(leapMs) < LEAP_MS) return;
+    this.owner.leapt(leapMs);
+    if (leapMs > SLEEP_MS) this.woke(leapMs);
+    else if (this.state === 'open') this.owner.probe();
+  }
+
+  /** @param {number} now @param {number} silentMs @param {number} gapMs since the look before */
+  judge(now, silentMs, gapMs) {
+    if (this.state === 'connecting' && silentMs > 10_000) this.giveUp('no answer in 10 s');
+    if (this.state !== 'open') return;
+    const isOver = this.doubtUntil > 0 && now > this.doubtUntil;
+    if (isOver && gapMs > 3 * LOOK_EVERY_MS && !this.isSecondDoubt) {
+      // A page that did not run, as a frozen tab, has yet to hear what came meanwhile.
+      this.isSecondDoubt = true;
+      this.doubtUntil = now + PATIENCE_MS;
+      this.owner.probe();
+    } else if (isOver) this.giveUp(this.doubted?.code === 'SLEPT' ? 'no answer after sleep' : 'the daemon fell silent');
+    else if (silentMs > 1.5 * this.heartbeatMs && !this.doubted)
+      this.doubt(5000, { code: 'SILENT', reason: `nothing was heard for ${span(silentMs)}; checking the connection` });
+  }
+
+  /** @param {number} ms The device slept for so long, as it seems. */
+  woke(ms) {
+    const reason = `this device slept for ${span(ms)}, or its clock was set; checking the connection`;
+    if (this.state === 'open') this.doubt(PATIENCE_MS, { code: 'SLEPT', reason });
+    else if (this.state === 'connecting') {
+      const socket = this.socket;
+      this.open();
+      socket.close();
+    } else this.nudge();
+  }
+
+  /**
+   * Ask for a sign of life; without one the socket counts as dead.
+   * @param {number} patienceMs @param {Doubt} [doubted]
+   */
+  doubt(patienceMs, doubted) {
+    const isSleep = doubted?.code === 'SLEPT';
+    if (this.doubtUntil && !doubted) return;
     this.doubtUntil = this.parts.now() + patienceMs;
+    this.mustAnswer ||= isSleep;
     this.owner.probe();
+    if (!doubted) return;
+    this.doubted = doubted;
+    this.owner.changed();
+  }
+
+  /** The daemon gave a sign of life. */
+  answered() {
+    const wasDoubted = this.doubted;
+    this.trust();
+    if (wasDoubted) this.owner.changed();
+  }
+
+  trust() {
+    this.doubtUntil = 0;
+    this.doubted = null;
+    this.mustAnswer = this.isSecondDoubt = false;
   }
 
   /** @param {string} reason */
@@ -183,6 +261,14 @@ export class Link {
     this.state = state;
     this.owner.changed();
   }
+}
+
+/** @param {number} ms @returns {string} a length of time in words */
+export function span(ms) {
+  const seconds = Math.round(ms / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  if (seconds < 60) return `${seconds} s`;
+  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${seconds % 60} s`;
 }
 
 /** @param {string} reason @returns {number} the wait in ms that a text names; else half a minute */

@@ -75,19 +75,54 @@ export class Dispatch {
   }
 }
 
-/** How far the daemon's clock is from ours, judged by the quickest of the last few answers. */
+/** Two good clocks may part by so much while samples are kept. */
+const DRIFT_MS = 100;
+
+/**
+ * How far the daemon's clock is from ours, judged by the quickest of the last few answers; and
+ * whether a leap of ours was sleep, or a clock that was set.
+ */
 export class ServerClock {
   constructor() {
     /** @type {{rttMs: number, offsetMs: number}[]} */
     this.samples = [];
+    /** For how long the device slept while the steady clock stood still. */
+    this.sleptMs = 0;
+    /** @type {{ms: number, offsetMs: number | undefined} | null} a leap that is not explained yet */
+    this.leap = null;
   }
 
   /** @param {number} sent @param {number} heard @param {number} server all ms since the epoch */
   sample(sent, heard, server) {
     const rttMs = Math.max(0, heard - sent);
-    this.samples = [...this.samples.slice(-7), { rttMs, offsetMs: server + 0.5 - (sent + heard) / 2 }];
+    const offsetMs = server + 0.5 - (sent + heard) / 2;
+    // A sample is right to half its way. Two that exclude each other: a clock was set in between.
+    const { best } = this;
+    const boundMs = (rttMs + (best?.rttMs ?? 0)) / 2 + DRIFT_MS;
+    if (best && Math.abs(offsetMs - best.offsetMs) > boundMs) this.samples = [];
+    this.samples = [...this.samples.slice(-7), { rttMs, offsetMs }];
   }
 
+  /** @param {number} ms Our time of day went so much further than the steady clock. */
+  leapt(ms) {
+    const offsetMs = this.leap ? this.leap.offsetMs : this.best?.offsetMs;
+    this.leap = { ms: ms + (this.leap?.ms ?? 0), offsetMs };
+    this.sleptMs += Math.max(0, ms);
+    // What was seen before says nothing now.
+    this.samples = [];
+  }
+
+  /** @returns {number} ms by which our clock was set, as the first sample after a leap tells; or 0 */
+  explainLeap() {
+    const { leap, best } = this;
+    this.leap = null;
+    if (!leap || leap.offsetMs === undefined || !best) return 0;
+    if (Math.abs(leap.offsetMs - best.offsetMs) < Math.abs(leap.ms) / 2) return 0;
+    this.sleptMs -= Math.max(0, leap.ms);
+    return leap.ms;
+  }
+
+  /** @returns {{rttMs: number, offsetMs: number} | undefined} */
   get best() {
     return this.samples.reduce((a, b) => (b.rttMs < a.rttMs ? b : a), this.samples[0]);
   }
@@ -98,7 +133,7 @@ export class ServerClock {
 
   /** Zero while what we see may be only the way of the message. */
   get offsetMs() {
-    const best = this.best;
+    const { best } = this;
     return best && Math.abs(best.offsetMs) > best.rttMs / 2 + 2 ? best.offsetMs : 0;
   }
 }

@@ -22,11 +22,13 @@
  *   protocol: number | null, limits: Record<string, number>, attempt: number,
  *   retryAt: number | null, code: string, reason: string, trouble: Trouble | null}} Status `status`
  *   is the daemon's word for its venue ('connected', 'reconnecting', 'stale', ...), 'disconnected'
- *   without a daemon; `attempt` and `retryAt` (on the scale of performance.now()) belong to the
+ *   without a daemon, and 'stale' with the `code` 'SLEPT' or 'SILENT' while the connection itself is
+ *   in doubt; `attempt` and `retryAt` (on the scale of performance.now()) belong to the
  *   link while that is 'waiting', else to the daemon's own attempts to reach the venue
  * @typedef {{fresh: boolean, rttMs: number | null, offsetMs: number, reason: string,
- *   symbols?: string[]}} Health `offsetMs`: how far the daemon's clock is ahead of ours; `symbols`:
- *   whose prices went stale or came back, all of them without it
+ *   symbols?: string[], sleptMs?: number}} Health `offsetMs`: how far the daemon's clock is ahead of
+ *   ours; `symbols`: whose prices went stale or came back, all of them without it; `sleptMs`: the
+ *   device woke up after so long
  * @typedef {{code: string, message: string, symbol?: string, fatal: boolean}} StreamError `fatal`:
  *   the stream has stopped and will not try again
  * @typedef {{status: Status, tick: Tick, health: Health, error: StreamError,
@@ -36,7 +38,7 @@
  *   `token`: the API key, where the daemon asks for one; the rest is for tests and odd environments
  */
 
-import { Backoff, CLOSE_CODES, Link } from './ctrader-stream-link.js';
+import { Backoff, CLOSE_CODES, Link, span } from './ctrader-stream-link.js';
 import { Dispatch, ServerClock, Wants } from './ctrader-stream-wants.js';
 
 export { Backoff, CLOSE_CODES, ServerClock, Wants };
@@ -51,7 +53,8 @@ export class CtraderStream {
     const parts = {
       WebSocket: globalThis.WebSocket,
       now: () => performance.now(),
-      wall: () => performance.timeOrigin + performance.now(),
+      // Not performance.timeOrigin + performance.now(): that stands still while the device sleeps.
+      wall: () => Date.now(),
       random: Math.random,
       events: /** @type {EventTarget[]} */ ([globalThis.window, globalThis.document].filter(Boolean)),
       ...options,
@@ -69,6 +72,10 @@ export class CtraderStream {
       text: (text) => this.hear(text),
       changed: () => this.linkChanged(),
       probe: () => this.ping(),
+      leapt: (ms) => {
+        this.clock.leapt(ms);
+        this.pinged = null;
+      },
     });
     /** @type {any} the daemon's last status */
     this.told = {};
@@ -82,6 +89,7 @@ export class CtraderStream {
     this.telling = undefined;
     /** @type {{id: number, at: number} | null} */
     this.pinged = null;
+    this.wasDoubted = false;
   }
 
   /** Connect, and stay connected until `close()`. Calling it again does nothing. */
@@ -122,8 +130,9 @@ export class CtraderStream {
 
   /** Where everything stands now. @returns {Status} */
   get status() {
-    const { link, told } = this;
+    const { link } = this;
     const isOpen = link.state === 'open';
+    const told = link.doubted ? { ...this.told, status: 'stale', ...link.doubted } : this.told;
     return {
       link: link.state,
       status: (isOpen && told.status) || 'disconnected',
@@ -143,6 +152,11 @@ export class CtraderStream {
   /** The daemon's time of day now, in ms since the epoch, as well as we know it. */
   serverNow() {
     return this.parts.wall() + this.clock.offsetMs;
+  }
+
+  /** Time that has passed, in ms: goes on while the device sleeps, and no clock can be set. */
+  elapsed() {
+    return this.parts.now() + this.clock.sleptMs;
   }
 
   // -- inside
@@ -265,15 +279,26 @@ export class CtraderStream {
   /** @param {any} pong */
   hearPong(pong) {
     if (this.pinged === null || this.pinged.id !== pong.id) return;
+    // Before anything is judged by this answer: did a clock leap on its way?
+    this.link.compare();
+    if (this.pinged === null || this.pinged.id !== pong.id) return;
     this.clock.sample(this.pinged.at, this.parts.wall(), pong.timestamp);
-    this.feel(this.fresh, '');
+    const setMs = this.clock.explainLeap();
+    this.link.answered();
+    const way = setMs > 0 ? 'forward' : 'back';
+    this.feel(this.fresh, setMs ? `the clock of this device was set ${way} by ${span(Math.abs(setMs))}` : '');
   }
 
   /** @param {boolean} fresh @param {string} reason @param {string[]} [symbols] all, without them */
   feel(fresh, reason, symbols) {
     if (!symbols) this.fresh = fresh;
+    this.tellHealth({ fresh: symbols ? fresh : fresh && !this.link.doubted, reason, ...(symbols && { symbols }) });
+  }
+
+  /** @param {{fresh: boolean, reason: string, symbols?: string[], sleptMs?: number}} news */
+  tellHealth(news) {
     const { rttMs, offsetMs } = this.clock;
-    this.dispatch.emit('health', { fresh, rttMs, offsetMs, reason, ...(symbols && { symbols }) });
+    this.dispatch.emit('health', { ...news, rttMs, offsetMs });
   }
 
   /** @param {string} code @param {string} message @param {string} [symbol] */
@@ -289,7 +314,17 @@ export class CtraderStream {
       this.told = { availableSymbols, env, protocol, limits, epoch };
     }
     this.dispatch.emit('status', this.status);
+    this.doubtChanged();
     if (this.link.state === 'stopped') this.fail(String(this.link.code), this.link.reason);
+  }
+
+  /** A connection in doubt shows prices that may be old. */
+  doubtChanged() {
+    const { doubted, state } = this.link;
+    if (Boolean(doubted) === this.wasDoubted || !(doubted || state === 'open')) return;
+    this.wasDoubted = Boolean(doubted);
+    const slept = doubted?.code === 'SLEPT' && { sleptMs: this.clock.leap?.ms };
+    this.tellHealth({ fresh: this.fresh && !doubted, reason: doubted?.reason ?? '', ...slept });
   }
 }
 

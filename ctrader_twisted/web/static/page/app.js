@@ -13,6 +13,7 @@ import { Painter } from './painter.js';
 import { Quote } from './quotes.js';
 import { keepKey, keepNames, readNames, themes } from './stored.js';
 import { SymbolList } from './symbols.js';
+import { DOUBTS, isLive } from './words.js';
 
 const FIRST_BOARD = ['EURUSD', 'GBPUSD', 'USDJPY', 'AUDUSD', 'XAUUSD', 'XAGUSD', 'US500', 'US100', 'DE40', 'BTCUSD', 'ETHUSD'];
 const SILENT_MS = 15_000;
@@ -37,6 +38,8 @@ const board = new Board(painter, {
   why: (name) => diagnosis.open(name),
   painted(received) {
     const now = stream.serverNow();
+    // Without a sample it is not known how far the two clocks are apart.
+    if (!stream.clock.best) return;
     for (const at of received) if (at > seenSince) glance.sawLatency(now - at);
   },
 });
@@ -58,8 +61,10 @@ function put(name) {
   const stop = stream.subscribe(name, (tick) => {
     const now = performance.now();
     quote.take(tick, now);
-    glance.tickAt = now;
-    glance.ticks += 1;
+    // A snapshot is as old as its price, and no traffic.
+    const ageMs = tick.snapshot && tick.receivedAt ? Math.max(0, stream.serverNow() - tick.receivedAt) : 0;
+    glance.tickAt = Math.max(glance.tickAt, stream.elapsed() - ageMs);
+    glance.ticks += tick.snapshot ? 0 : 1;
     board.touch(name);
     if (name === chosen) chart.touch();
   });
@@ -106,6 +111,9 @@ byId('board-clear').addEventListener('click', () => {
 
 // -- what the stream says
 
+// Ticks that waited while nobody looked tell nothing about latency.
+let seenSince = 0;
+
 const asked = new URLSearchParams(location.search).get('symbols');
 const kept = asked ? asked.split(',').filter(Boolean) : readNames('board');
 let isBoardSet = kept !== null;
@@ -121,14 +129,30 @@ stream.on('status', (status) => {
     changed();
     choose(desk.keys().next().value ?? '');
   }
-  const isLive = status.link === 'open' && ['connected', 'tick_resumed'].includes(status.status);
-  if (isLive) return;
+  if (isLive(status)) {
+    // The connection was in doubt, and held: nothing was missed.
+    for (const name of doubtedNames) markOld(name, false);
+    doubtedNames.clear();
+    return;
+  }
+  const isDoubt = status.link === 'open' && status.code in DOUBTS;
+  if (!isDoubt) doubtedNames.clear();
   // A price of before the outage is shown as what it is: old.
   for (const [name, { quote }] of desk) {
-    quote.isOld = quote.count > 0;
-    board.touch(name);
+    if (isDoubt && !quote.isOld) doubtedNames.add(name);
+    markOld(name, true);
   }
 });
+/** @type {Set<string>} marked only since the connection is in doubt */
+const doubtedNames = new Set();
+
+/** @param {string} name @param {boolean} isOld */
+function markOld(name, isOld) {
+  const quote = desk.get(name)?.quote;
+  if (!quote) return;
+  quote.isOld = isOld && quote.count > 0;
+  board.touch(name);
+}
 
 stream.on('error', ({ symbol, message }) => {
   const quote = [...desk.values()].find((one) => one.quote.symbol.toUpperCase() === symbol?.toUpperCase())?.quote;
@@ -137,37 +161,28 @@ stream.on('error', ({ symbol, message }) => {
   board.touch(quote.symbol);
 });
 
-stream.on('health', ({ fresh, reason, symbols: some }) => {
-  if (some) {
-    const ours = some.filter((name) => desk.has(name));
-    for (const name of ours) {
-      const { quote } = /** @type {{quote: Quote}} */ (desk.get(name));
-      quote.isOld = !fresh && quote.count > 0;
-      board.touch(name);
-    }
-    if (ours.length) log.add(fresh ? 'ok' : 'wait', `${ours.slice(0, 5).join(', ')}: ${fresh ? 'ticks again' : 'no ticks'}`, reason);
-    return;
-  }
-  if (fresh === wasFresh) return;
-  wasFresh = fresh;
-  log.add(fresh ? 'ok' : 'wait', fresh ? 'Prices are fresh' : 'Prices are stale', reason);
+stream.on('health', ({ fresh, reason, symbols: some, sleptMs, rttMs }) => {
+  // What comes of the time before says nothing of latency, and our clock may have been set.
+  if (sleptMs) seenSince = Infinity;
+  else if (rttMs !== null && seenSince === Infinity) seenSince = stream.serverNow();
+  if (!some) return;
+  const ours = some.filter((name) => desk.has(name));
+  for (const name of ours) markOld(name, !fresh);
+  log.quiet(ours, fresh, reason);
 });
-let wasFresh = true;
 
 // -- silence, and what there is to say about it
 
 setInterval(async () => {
   const now = performance.now();
-  const isLive = stream.status.status === 'connected';
-  const isSilent = (/** @type {Quote} */ quote) => isLive && now - Math.max(quote.heardAt, openedAt) > SILENT_MS;
+  const isAsked = isLive(stream.status) || stream.status.status === 'stale';
+  const isSilent = (/** @type {Quote} */ quote) => isAsked && now - Math.max(quote.heardAt, openedAt) > SILENT_MS;
   const [silent] = [...desk.values()].filter(({ quote }) => isSilent(quote));
   const isOffered = silent !== undefined && (await diagnosis.isOffered(silent.quote.symbol));
   board.offerWhy((quote) => isOffered && isSilent(quote));
 }, 3000);
 const openedAt = performance.now();
 
-// Ticks that waited while nobody looked tell nothing about latency.
-let seenSince = 0;
 document.addEventListener('visibilitychange', () => {
   seenSince = stream.serverNow();
 });

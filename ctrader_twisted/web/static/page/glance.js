@@ -96,7 +96,7 @@ export class GlanceView {
 
   /** @param {number} now @param {boolean} isOpen */
   tickMeters(now, isOpen) {
-    const silent = now - this.tickAt;
+    const silent = this.stream.elapsed() - this.tickAt;
     if (this.tickAt < 0) this.meter('fresh', '–', null);
     else this.meter('fresh', duration(silent), silent < 5000 ? 'ok' : silent < 30_000 ? 'wait' : 'bad');
     this.counts.push({ at: now, ticks: this.ticks });

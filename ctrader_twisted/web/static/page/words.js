@@ -67,6 +67,8 @@ function venueGlance(status, onBoard) {
   const venue = VENUES[status.env] ?? 'the venue';
   const again = status.attempt ? `Attempt ${status.attempt} follows. ` : '';
   const reason = status.reason ? sentence(status.reason) : 'No reason was given';
+  if (DOUBTS[status.code] && status.status === 'stale')
+    return { mood: 'wait', title: DOUBTS[status.code], detail: reason, canRetry: false };
   const known = {
     connected: ['ok', `Live from ${venue}`, symbolsSentence(status, onBoard)],
     tick_resumed: ['ok', `Live again from ${venue}`, symbolsSentence(status, onBoard)],
@@ -77,6 +79,17 @@ function venueGlance(status, onBoard) {
   }[status.status] ?? ['wait', `Connecting to ${venue}`, 'Prices come as soon as it is ready'];
   const [mood, title, detail] = known;
   return { mood: /** @type {Mood} */ (mood), title, detail, canRetry: false };
+}
+
+/** Why the connection itself is in doubt, by the code of the client module. @type {Record<string, string>} */
+export const DOUBTS = {
+  SLEPT: 'This device slept',
+  SILENT: 'The daemon is silent',
+};
+
+/** @param {Status} status */
+export function isLive({ link, status }) {
+  return link === 'open' && (status === 'connected' || status === 'tick_resumed');
 }
 
 /** @param {Status} status @param {number} onBoard */
@@ -93,7 +106,7 @@ const REMEDY = {
 };
 
 /** @param {string} text */
-function sentence(text) {
+export function sentence(text) {
   return capital(text.trim().replace(/\.$/, ''));
 }
 
