@@ -20,8 +20,11 @@ from twisted.web.server import Request
 from ctrader_twisted.web import problems
 from ctrader_twisted.web.callers import NO_PLACE, Place
 from ctrader_twisted.web.client_errands import ClientErrand
-from ctrader_twisted.web.doors import Visitor, is_preflight
+from ctrader_twisted.web.cors import preflight_headers
+from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
+from ctrader_twisted.web.request_head import is_preflight
+from ctrader_twisted.web.targets import RestOfHead, split_target
 
 # The request line and all headers, line ends included; and how many lines.
 HEAD_BYTES = 16 * 1024
@@ -30,6 +33,10 @@ HEAD_LINES = 200
 # After an early answer the rest of what the client sends is read and thrown away for so long:
 # closing at once would make the kernel reset the connection before the answer is read.
 LINGER_S = 2.0
+
+# A head that is too large is answered when its end has come, or after so long: what follows the
+# line that is too long may say which page asks.
+HEAD_END_S = 1.0
 
 
 class ArrivingRequest(Request):
@@ -56,14 +63,28 @@ class ArrivingRequest(Request):
         else:
             self.channel.refuse(self._too_large())
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """All of it is here, and ``path`` may be a whole http address: its authority is looked at
+        instead of Host (RFC 9112 3.2.2), which there must be all the same, and once.
+        """
+        authority, target = split_target(path)
+        if authority is not None:
+            hosts = len(self.requestHeaders.getRawHeaders(b"host") or ())
+            if hosts == 1 or (hosts == 0 and version == b"HTTP/1.0"):
+                self.requestHeaders.setRawHeaders(b"host", [authority])
+        super().requestReceived(command, target, version)
+
     def process(self) -> None:
-        """All of it is here."""
+        """All of it is here, and taken apart."""
         self.site = self.channel.site
         self.correlation_id = problems.correlation_id(self.getHeader(CORRELATION_HEADER))
         self.setHeader(CORRELATION_HEADER, self.correlation_id.encode("ascii"))
+        for name, value in self.channel.site.cors_headers(self).items():
+            self.setHeader(name, value)
         try:
             check_line(self.method, self.path)
             self.channel.site.arrived(self)
+            check_target(self.method, self.path)
         except Refused as refused:
             self._finish_with(refused)
         else:
@@ -112,10 +133,8 @@ class ArrivingRequest(Request):
     def _let_pages_call(self) -> None:
         """The browser's question before a page of another origin sends its request."""
         self.setResponseCode(204)
-        self.setHeader(b"access-control-allow-methods", b"GET, POST, DELETE")
-        allowed = b"Authorization, Content-Type, Idempotency-Key, X-Correlation-Id"
-        self.setHeader(b"access-control-allow-headers", allowed)
-        self.setHeader(b"access-control-max-age", b"600")
+        for name, value in preflight_headers().items():
+            self.setHeader(name, value)
         self.finish()
 
     def _too_large(self) -> Refused:
@@ -143,6 +162,19 @@ def check_line(method: bytes, path: bytes) -> None:
         raise Refused(400, "the path is not UTF-8") from None
 
 
+def check_target(method: bytes, path: bytes) -> None:
+    """Raises Refused for a target that is neither a path nor an address of ours."""
+    if method == b"CONNECT":
+        raise problems.not_allowed(method, "GET, HEAD")
+    if path == b"*" and method != b"OPTIONS":
+        raise problems.not_allowed(method, "OPTIONS")
+    if not path.startswith(b"/") and path != b"*":
+        raise Refused(400, "the target of a request is a path, or an http address of this server")
+    if path.startswith(b"//"):
+        # Another spelling is another address, also where routing passes over empty segments.
+        raise problems.not_found(path)
+
+
 class ArrivalChannel(HTTPChannel):
     """HTTP/1.1 with a deadline for each request, and an early answer for the unacceptable."""
 
@@ -156,11 +188,23 @@ class ArrivalChannel(HTTPChannel):
     # The WebSocket that the connection has become, if it has.
     heir: Any = None
     _head_lines = _head_bytes = 0
+    # The last line of the head, which Twisted may still hold back; and, once the head has been
+    # found too large, the reader of its rest and the refusal that waits for it.
+    _last_line = b""
+    _rest: RestOfHead | None = None
+    _waiting: Refused | None = None
 
     def connectionMade(self) -> None:
         """A connection: its first request begins."""
         super().connectionMade()
         self._begin()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Some bytes."""
+        if self._waiting is None:
+            super().dataReceived(data)
+        else:
+            self._read_rest(data)
 
     def lineReceived(self, line: bytes) -> None:
         """A line of the request's head."""
@@ -170,14 +214,15 @@ class ArrivalChannel(HTTPChannel):
             self._begin()
         self._head_lines += 1
         self._head_bytes += len(line) + len(self.delimiter)
+        previous, self._last_line = self._last_line, line
         if self._head_lines > HEAD_LINES or self._head_bytes > HEAD_BYTES:
-            self._head_too_large()
+            self._head_too_large(previous, line + self.delimiter)
         else:
             super().lineReceived(line)
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """A line without an end."""
-        self._head_too_large()
+        self._head_too_large(self._last_line, line)
 
     def headerReceived(self, line: bytes) -> bool:
         """One header; False when it is none."""
@@ -201,6 +246,7 @@ class ArrivalChannel(HTTPChannel):
             return
         self._cancel()
         self._head_lines = self._head_bytes = 0
+        self._last_line = b""
         super().allContentReceived()
 
     def requestDone(self, request: Any) -> None:
@@ -237,8 +283,19 @@ class ArrivalChannel(HTTPChannel):
         self._refused = True
         self._cancel()
         self.setTimeout(None)
-        given = self.requests[-1].getHeader(CORRELATION_HEADER) if self.requests else None
-        self.transport.write(problems.response(refused, problems.correlation_id(given)))
+        self._answer(refused)
+
+    def _answer(self, refused: Refused) -> None:
+        request = self.requests[-1] if self.requests else ArrivingRequest(self)
+        if self._rest is None and self.line_mode and self._last_line:
+            # Origin may stand in what is here, and will not be parsed any more.
+            self._rest = RestOfHead(HEAD_BYTES)
+            self._rest.feed(self._last_line + self.delimiter + self._buffer)
+        for origin in self._rest.origins if self._rest is not None else ():
+            request.requestHeaders.addRawHeader(b"origin", origin)
+        known_as = problems.correlation_id(request.getHeader(CORRELATION_HEADER))
+        headers = self.site.cors_headers(request)
+        self.transport.write(problems.response(refused, known_as, headers))
         self._deadline = self.site.reactor.callLater(LINGER_S, self._drop)
 
     def _go_on(self) -> None:
@@ -249,12 +306,35 @@ class ArrivalChannel(HTTPChannel):
             self._networkProducer.resumeProducing()
         self.dataReceived(b"")
 
-    def _head_too_large(self) -> None:
+    def _head_too_large(self, held: bytes, octets: bytes) -> None:
+        """``held`` is the line before, if there is one, ``octets`` what is too much."""
+        if self._refused:
+            return
         if self._head_lines > 1 or self.requests:
             why = f"a request's head has at most {HEAD_BYTES} bytes and {HEAD_LINES} lines"
-            self.refuse(Refused(431, why))
+            self._waiting = Refused(431, why)
         else:
-            self.refuse(Refused(414, f"a request's line has at most {HEAD_BYTES} bytes"))
+            self._waiting = Refused(414, f"a request's line has at most {HEAD_BYTES} bytes")
+        self._refused = True
+        self._cancel()
+        self.setTimeout(None)
+        here = (held + self.delimiter if held else b"") + octets + self._buffer
+        self._buffer = b""
+        self._rest = RestOfHead(HEAD_BYTES + len(here))
+        self._deadline = self.site.reactor.callLater(HEAD_END_S, self._answer_waiting)
+        self._read_rest(here)
+
+    def _read_rest(self, octets: bytes) -> None:
+        if self._rest is not None:
+            self._rest.feed(octets)
+            if self._rest.is_complete:
+                self._answer_waiting()
+
+    def _answer_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        self._cancel()
+        if waiting is not None:
+            self._answer(waiting)
 
     def _send100Continue(self) -> None:
         if not self._refused:

@@ -7,26 +7,30 @@ show the code of a close, and nothing of a refused handshake.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
 
 from ctrader_twisted.logs import Secret, redact
 from ctrader_twisted.metrics import Metrics
-from ctrader_twisted.web import visitors
+from ctrader_twisted.web import cors, visitors
 from ctrader_twisted.web.allowances import Allowances
 from ctrader_twisted.web.callers import Callers, ConnectionLimits, Place
 from ctrader_twisted.web.keys import PREFIX, ApiKey, KeyRing
 from ctrader_twisted.web.problems import Refused
+from ctrader_twisted.web.request_head import (
+    address_of,
+    bearer_token,
+    becomes_websocket,
+    first_segment,
+    header_reader,
+    is_preflight,
+    peer_address,
+)
 from ctrader_twisted.web.visitors import FORWARDED_FOR, Proxies
 
-# The addresses of the tick stream.
-STREAMS = frozenset({b"/", b"/ws"})
 # What needs no key: whether we live (load balancers ask that), and the page, which asks for one. A
 # proxy or a browser may send credentials of its own to these: they are not looked at.
 OPEN = frozenset({b"", b"healthz", b"readyz", b"favicon.ico", b"static"})
@@ -131,6 +135,11 @@ class Doors:
             self._metrics.count("requests_refused_at_the_door", refused.code)
             raise
 
+    def cors_headers(self, request: Any) -> dict[bytes, bytes]:
+        """The CORS headers of the answer to a request, whatever that will be."""
+        origin = header_reader(request)(b"origin")
+        return cors.answer_headers(request, origin, allowed=self._is_allowed(origin, request))
+
     def place(self, peer: object) -> Place | None:
         """A place for a new connection from this end; None when there are too many."""
         return self._callers.place(address_of(peer))
@@ -178,7 +187,7 @@ class Doors:
         if becomes_websocket(request):
             self._upgrade(request, visitor)
             return visitor
-        self._check_origin(request, visitor)
+        self._check_origin(request)
         if is_preflight(request):
             # Browsers send no key along with this question.
             return visitor
@@ -196,7 +205,7 @@ class Doors:
 
     def _upgrade(self, request: Any, visitor: Visitor) -> None:
         try:
-            self._check_origin(request, visitor)
+            self._check_origin(request)
             self._read_key_of_upgrade(request, visitor)
             # All programs of this machine share one address; how many there may be is not a
             # matter of who may come in.
@@ -208,7 +217,7 @@ class Doors:
             visitor.problem = refused
 
     def _visitor(self, request: Any) -> Visitor:
-        peer, header = peer_address(request), _reader(request)
+        peer, header = peer_address(request), header_reader(request)
         source = self.policy.proxies.source(peer, header)
         if not source.is_named:
             self._tell_unnamed(peer, header(FORWARDED_FOR), first_segment(request))
@@ -238,7 +247,7 @@ class Doors:
         )
 
     def _check_host(self, request: Any) -> None:
-        host = _reader(request)(b"host")
+        host = header_reader(request)(b"host")
         if host is None and request.clientproto == b"HTTP/1.0":
             # Health checks of old proxies. A browser, which could be led here, names its host.
             return
@@ -251,21 +260,22 @@ class Doors:
                 code="HOST_REFUSED",
             )
 
-    def _check_origin(self, request: Any, visitor: Visitor) -> None:
-        header = _reader(request)
+    def _check_origin(self, request: Any) -> None:
+        header = header_reader(request)
         origin, host = header(b"origin"), header(b"host") or ""
-        if origin is None or visitors.is_same_origin(origin, host):
+        if origin is None or visitors.is_same_origin(origin, host) or cors.is_public(request):
             return
-        if not self._is_allowed(origin, visitor):
-            raise Refused(403, _why_not(origin), code="ORIGIN_REFUSED")
-        request.setHeader(b"access-control-allow-origin", origin.encode("latin-1"))
-        request.setHeader(b"access-control-expose-headers", b"X-Correlation-Id, RateLimit")
-        request.setHeader(b"vary", b"Origin")
+        if not self._is_allowed(origin, request):
+            raise Refused(403, cors.why_not(origin), code="ORIGIN_REFUSED")
 
-    def _is_allowed(self, origin: str, visitor: Visitor) -> bool:
-        if visitor.is_here and visitors.is_local_origin(origin):
-            return True
-        return origin.lower() in self.policy.origins
+    def _is_allowed(self, origin: str | None, request: Any) -> bool:
+        return cors.is_allowed(
+            origin, origins=self.policy.origins, is_local=lambda: self._is_local(request)
+        )
+
+    def _is_local(self, request: Any) -> bool:
+        source = self.policy.proxies.source(peer_address(request), header_reader(request))
+        return self.policy.is_local and source.is_local
 
     def _read_key(self, request: Any, visitor: Visitor) -> None:
         """Authenticate by Authorization, if it has a bearer token. Raises Refused."""
@@ -306,23 +316,9 @@ class Doors:
     def _check_body(self, request: Any) -> None:
         if not getattr(request, "body_bytes", 0):
             return
-        kind = (_reader(request)(b"content-type") or "").partition(";")[0].strip().lower()
+        kind = (header_reader(request)(b"content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json" and not kind.endswith("+json"):
             raise Refused(415, "a body must be JSON, and its Content-Type application/json")
-
-
-def bearer_token(request: Any) -> Secret | None:
-    """Return the bearer token in Authorization; None without one.
-
-    Credentials of another scheme are not ours: a proxy in front of us may want them (Basic).
-    """
-    found = []
-    for value in request.requestHeaders.getRawHeaders(b"authorization") or ():
-        scheme, _, text = value.decode("latin-1").strip().partition(" ")
-        if scheme.lower() == "bearer":
-            found.append(text.strip())
-    # Two tokens: the strict reading is both, and no key is equal to that.
-    return Secret(", ".join(found)) if found else None
 
 
 def check_scope(visitor: Visitor, scope: str) -> None:
@@ -332,62 +328,6 @@ def check_scope(visitor: Visitor, scope: str) -> None:
             raise _unauthorized("a key is needed: Authorization: Bearer KEY", "KEY_REQUIRED")
     elif scope not in visitor.key.scopes:
         raise Refused(403, f"the key has no scope {scope}", code="SCOPE_REFUSED")
-
-
-def asks_upgrade(request: IRequest) -> bool:
-    """Does the request want to become a WebSocket?"""
-    return b"websocket" in (request.getHeader(b"upgrade") or b"").lower()
-
-
-def becomes_websocket(request: Any) -> bool:
-    """Will it be one, so that what is wrong can be told by a close code? Everything else gets what
-    is wrong at once, whatever its headers ask for.
-    """
-    return request.method == b"GET" and request.path in STREAMS and asks_upgrade(request)
-
-
-def is_preflight(request: Any) -> bool:
-    """Is this a browser that asks whether a page may ask?"""
-    asks = request.requestHeaders.hasHeader(b"access-control-request-method")
-    return bool(request.method == b"OPTIONS" and asks)
-
-
-def first_segment(request: Any) -> bytes:
-    """The first word of the path."""
-    return bytes(request.path.lstrip(b"/").partition(b"/")[0])
-
-
-def peer_address(request: Any) -> str:
-    """The address at the other end of the socket."""
-    return address_of(request.transport.getPeer())
-
-
-def address_of(peer: object) -> str:
-    """The address of one end of a socket, as text."""
-    return visitors.UNIX if isinstance(peer, UNIXAddress) else str(getattr(peer, "host", ""))
-
-
-def _reader(request: Any) -> Callable[[bytes], str | None]:
-    """The headers of a request as text, by their names in lower case."""
-    raw = request.requestHeaders.getRawHeaders
-
-    def read(name: bytes) -> str | None:
-        # Two headers of one name: the strict reading is both, and no check passes on that.
-        values = raw(name)
-        # Any octet may stand in a header, and none of them may break us.
-        return None if values is None else b", ".join(values).decode("latin-1")
-
-    return read
-
-
-def _why_not(origin: str) -> str:
-    if origin.lower() == "null" or origin.lower().startswith("file:"):
-        # Sandboxed pages of anybody call themselves so, too: it cannot be allowed.
-        return (
-            "a page opened from a file may not call; serve it, as by python3 -m http.server, "
-            "from localhost"
-        )
-    return "pages of that origin may not call this server; if they should, add it to `origins`"
 
 
 def _unauthorized(detail: str, code: str) -> Refused:

@@ -21,6 +21,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request
 
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.cors import add_vary
 
 log = Logger()
 
@@ -58,7 +59,6 @@ HEADERS = {
     # Kept by the browser, but asked for again each time: after an upgrade nobody sees the old page
     # beside the new daemon, and an unchanged file costs one short answer.
     b"cache-control": b"no-cache",
-    b"vary": b"accept-encoding",
 }
 
 
@@ -135,7 +135,7 @@ class OneFile(Readable):
         """The file."""
         body = send(self._file, request)
         # At the same address others get text.
-        request.setHeader(b"vary", b"accept, accept-encoding")
+        add_vary(request, b"accept")
         return body
 
 
@@ -143,6 +143,7 @@ def send(file: StaticFile, request: Request) -> bytes:
     """The file with its headers; nothing but those when the browser has it already."""
     for name, value in HEADERS.items():
         request.setHeader(name, value)
+    add_vary(request, b"accept-encoding")
     is_packed = bool(file.packed) and _takes_gzip(request.getHeader(b"accept-encoding") or b"")
     # Two representations, two tags.
     tag = b'"' + file.tag + (b'-gz"' if is_packed else b'"')

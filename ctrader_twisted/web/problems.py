@@ -107,7 +107,9 @@ def body(refused: Refused, known_as: str) -> bytes:
     )
 
 
-def response(refused: Refused, known_as: str) -> bytes:
+def response(
+    refused: Refused, known_as: str, more_headers: Mapping[bytes, bytes] | None = None
+) -> bytes:
     """The whole answer, where there is no request to answer through; the connection ends."""
     octets = body(refused, known_as)
     headers = {
@@ -119,6 +121,10 @@ def response(refused: Refused, known_as: str) -> bytes:
         "X-Content-Type-Options": "nosniff",
         "X-Correlation-Id": known_as,
         **refused.headers,
+        **{
+            name.decode("latin-1").title(): value.decode("latin-1")
+            for name, value in (more_headers or {}).items()
+        },
     }
     lines = [f"HTTP/1.1 {refused.status} {TABLE.get(refused.status, TABLE[_OUR_FAULT])[0]}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]

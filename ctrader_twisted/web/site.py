@@ -13,10 +13,11 @@ from ctrader_twisted.web import asyncapi, problems
 from ctrader_twisted.web.arrivals import ArrivalChannel, ArrivingRequest
 from ctrader_twisted.web.callers import NoRoom
 from ctrader_twisted.web.client_errands import ClientLog
-from ctrader_twisted.web.doors import STREAMS, Doors, Visitor, asks_upgrade, becomes_websocket
+from ctrader_twisted.web.doors import Doors, Visitor
 from ctrader_twisted.web.files import OneFile, StaticFile, StaticFiles
 from ctrader_twisted.web.first_look import FirstLook, UpgradeRequest
 from ctrader_twisted.web.problems import Refused
+from ctrader_twisted.web.request_head import STREAMS, asks_upgrade, becomes_websocket
 
 # Between two requests on one connection.
 IDLE_S = 60
@@ -152,6 +153,10 @@ class GuardedSite(Site):
         protocol = self._tick_stream.buildProtocol(address)
         protocol.visitor = visitor
         return protocol
+
+    def cors_headers(self, request: Any) -> dict[bytes, bytes]:
+        """The CORS headers of the answer to a request, whatever that will be."""
+        return self._doors.cors_headers(request)
 
     def arrived(self, request: ArrivingRequest) -> None:
         """Look at whoever asks. Raises Refused when the request goes no further."""

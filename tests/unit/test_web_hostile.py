@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.logger import LogLevel, globalLogPublisher
 
-from ctrader_twisted.web.arrivals import HEAD_BYTES, HEAD_LINES
+from ctrader_twisted.web.arrivals import HEAD_BYTES, HEAD_END_S, HEAD_LINES
 from tests.rfc6455 import HANDSHAKE
 from tests.unit.door_case import Answer, DoorCase
 
@@ -37,6 +37,9 @@ class HostileCase(DoorCase):
         socket = self.socket()
         for chunk in chunks:
             socket.send(chunk)
+        if not socket.transport.value():
+            # A head that is too large, and without an end, is answered a little later.
+            self.clock.advance(HEAD_END_S)
         return socket.answer()
 
     def head(self, *lines: bytes, line: bytes = b"GET /version HTTP/1.1") -> bytes:
@@ -178,7 +181,6 @@ class PathTest(HostileCase):
             "/%00",
             "/healthz/../version",
             "/healthz%2f..%2fversion",
-            "http://localhost/version",
             "/asyncapi.json/x",
             "/asyncapi.json/",
             "/static",
