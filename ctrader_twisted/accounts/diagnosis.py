@@ -74,6 +74,9 @@ def _market(feed: Feed, symbol: Symbol, now_ms: int) -> Link:
     if hours is None:
         return Link("market", Holds.UNKNOWN, cause="the venue has not told its hours yet")
     now_s = now_ms / 1000
+    if hours.time_zone in hours.unknown_zones():
+        cause = f"its hours are not known: no time zone is called {hours.time_zone[:40]!r}"
+        return Link("market", Holds.UNKNOWN, cause=cause)
     opened_at = hours.opened_at(now_s)
     if opened_at is not None:
         return Link("market", Holds.OK, round(opened_at * 1000))

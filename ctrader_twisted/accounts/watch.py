@@ -13,13 +13,15 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted.market.health import Changes, Fresh, Health
-from ctrader_twisted.market.hours import ALWAYS_OPEN, Hours, known_zone
+from ctrader_twisted.market.hours import ALWAYS_OPEN, Hours
 from ctrader_twisted.market.model import FeedNews, SymbolNews
 from ctrader_twisted.metrics import Freshness
 
 # While something is silent we look more often, so that its return is told soon.
 SOON_S = 1.0
 NAMED = 5
+# Of how many unknown time zones the log tells, and how much of the name of each.
+MOST_UNKNOWN_ZONES, LONGEST_ZONE = 20, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Watch:
         self._tell = tell
         self._tell_symbols = tell_symbols
         self._hours: dict[int, Hours] = {}
+        self._unknown_zones: set[str] = set()
         self._shared: dict[Hours, Hours] = {}
         self._timer: IDelayedCall | None = None
         self._was_stale = False
@@ -79,15 +82,21 @@ class Watch:
         """The venue told the trading hours of a symbol."""
         if hours not in self._shared:
             self._shared[hours] = hours
-            if not known_zone(hours.time_zone):
-                self.log.error(
-                    "{source}: there are no rules for the time zone {zone!r}; hours are read as "
-                    "UTC. Is the package tzdata installed?",
-                    source=self.policy.source,
-                    zone=hours.time_zone,
-                )
+            self._tell_unknown(hours.unknown_zones())
         # Equal hours are one object: a look works them out once.
         self._hours[symbol_id] = self._shared[hours]
+
+    def _tell_unknown(self, zones: set[str]) -> None:
+        for name in sorted(zones - self._unknown_zones):
+            # Each once, and not without end: the venue could name a new one every second.
+            if len(self._unknown_zones) < MOST_UNKNOWN_ZONES:
+                self._unknown_zones.add(name)
+                self.log.error(
+                    "{source}: the time zone {zone!r} is not known; hours in it are taken as "
+                    "around the clock, and holidays in it are left out",
+                    source=self.policy.source,
+                    zone=name[:LONGEST_ZONE],
+                )
 
     def begin(self) -> None:
         """The source is up."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo
+
+from ctrader_twisted.market.zones import zone
 
 DAY_S = 86_400
 WEEK_S = 7 * DAY_S
@@ -31,7 +32,9 @@ class Holiday:
     end_s: int = DAY_S
 
     def covers(self, time_s: float) -> bool:
-        """Whether it is on at that time."""
+        """Whether it is on at that time; never, when nobody knows its time zone."""
+        if zone(self.time_zone) is None:
+            return False
         local = _local(time_s, self.time_zone)
         try:
             date = (_EPOCH + timedelta(days=self.day)).date()
@@ -50,8 +53,9 @@ class Hours:
     """The weekly sessions of one symbol.
 
     ``sessions``: (start, end) in seconds from Sunday 00:00 of ``time_zone``; the start belongs to
-    the session, the end does not. Without any, the symbol is taken to trade around the clock:
-    better an alarm too many than a silence that nobody notices.
+    the session, the end does not. An end before its start, or beyond the week, is in the next week;
+    sessions that touch are one. Without any, or with a time zone that nobody knows, the symbol is
+    taken to trade around the clock: better an alarm too many than a silence that nobody notices.
     """
 
     time_zone: str = "UTC"
@@ -61,6 +65,11 @@ class Hours:
     def is_open(self, time_s: float) -> bool:
         """Whether the symbol trades at that time."""
         return self._open_for_s(time_s) is not None and self.holiday(time_s) is None
+
+    def unknown_zones(self) -> set[str]:
+        """The time zones in it that nobody knows."""
+        names = {self.time_zone, *(holiday.time_zone for holiday in self.holidays)}
+        return {name for name in names if zone(name) is None}
 
     def holiday(self, time_s: float) -> Holiday | None:
         """The holiday that is on at that time, if any."""
@@ -85,14 +94,15 @@ class Hours:
 
     def _open_for_s(self, time_s: float) -> float | None:
         """How long the weekly session of that time is on; None when there is none."""
-        if not self.sessions:
+        sessions = _merged(self.sessions)
+        if not sessions or zone(self.time_zone) is None:
             return float(WEEK_S)
         local = _local(time_s, self.time_zone)
         second = _second_of_week(local)
-        for start, end in self.sessions:
+        for start, length in sessions:
             # One that reaches beyond the end of the week goes on at its beginning.
             open_for_s = (second - start) % WEEK_S
-            if open_for_s < end - start:
+            if open_for_s < length:
                 return open_for_s
         return None
 
@@ -100,22 +110,32 @@ class Hours:
 ALWAYS_OPEN = Hours()
 
 
-def known_zone(name: str) -> bool:
-    """Whether there are rules for a time zone of that name."""
-    return _zone(name) is not None
+@lru_cache(maxsize=1024)
+def _merged(sessions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Sessions as (start, length), those that touch or overlap as one; () for the whole week, and
+    when none has a length.
+    """
+    parts: list[list[int]] = []
+    for start, length in sorted((start % WEEK_S, _length(start, end)) for start, end in sessions):
+        if parts and start <= parts[-1][0] + parts[-1][1]:
+            parts[-1][1] = max(parts[-1][1], start + length - parts[-1][0])
+        elif length:
+            parts.append([start, length])
+    # The last one of the week may reach the first ones of the next.
+    while len(parts) > 1 and sum(parts[-1]) >= parts[0][0] + WEEK_S:
+        first = parts.pop(0)
+        parts[-1][1] = max(parts[-1][1], sum(first) + WEEK_S - parts[-1][0])
+    if any(length >= WEEK_S for _, length in parts):
+        return ()
+    return tuple((start, length) for start, length in parts)
 
 
-@lru_cache(maxsize=64)
-def _zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
-        return None
+def _length(start: int, end: int) -> int:
+    return end - start if end >= start else (end - start) % WEEK_S
 
 
 def _local(time_s: float, time_zone: str) -> datetime:
-    # A zone that nobody knows is read as UTC; whoever takes the hours in says so in the log.
-    return datetime.fromtimestamp(time_s, _zone(time_zone) or UTC)
+    return datetime.fromtimestamp(time_s, zone(time_zone) or UTC)
 
 
 def _second_of_day(local: datetime) -> float:

@@ -52,7 +52,9 @@ class Ticks:
         quote.is_round = details.digits >= POINT_DIGITS
 
     def update(self, spot: SpotUpdate) -> Tick | None:
-        """The tick that ``spot`` completes; None while a side or the digits are unknown."""
+        """The tick that ``spot`` completes; None while a side or the digits are unknown, and when
+        it brings neither side.
+        """
         quote = self._quotes.get(spot.symbol_id)
         if quote is None:
             quote = self._quotes[spot.symbol_id] = _Quote()
@@ -60,8 +62,10 @@ class Ticks:
         # An absent side is 0, and what is remembered of it stands.
         if bid:
             quote.bid = bid
-        else:
+        elif ask:
             bid = quote.bid
+        else:
+            return None
         if ask:
             quote.ask = ask
         else:
@@ -83,7 +87,10 @@ class Ticks:
         quote = self._quotes.get(symbol_id)
         if quote is None or quote.tick is not None:
             return None
-        return self.update(SpotUpdate(0, symbol_id, 0, 0, quote.time_ms, quote.received_ms))
+        # An update without a side is no tick; the side that is known is said again.
+        return self.update(
+            SpotUpdate(0, symbol_id, quote.bid, quote.ask, quote.time_ms, quote.received_ms)
+        )
 
     def last(self, symbol_id: int) -> Tick | None:
         """The newest tick of this life of the session; None when there was none."""

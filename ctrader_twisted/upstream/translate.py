@@ -115,17 +115,18 @@ def symbol_details(answer: api_pb2.ProtoOASymbolByIdRes) -> list[SymbolDetails]:
 
 
 def _hours(full: model_pb2.ProtoOASymbol) -> Hours:
+    time_zone = text(full.scheduleTimeZone) or "UTC"
     return Hours(
-        text(full.scheduleTimeZone) or "UTC",
+        time_zone,
         tuple((interval.startSecond, interval.endSecond) for interval in full.schedule),
-        tuple(map(_holiday, full.holiday)),
+        tuple(_holiday(day, time_zone) for day in full.holiday),
     )
 
 
-def _holiday(day: model_pb2.ProtoOAHoliday) -> Holiday:
+def _holiday(day: model_pb2.ProtoOAHoliday, time_zone: str) -> Holiday:
     return Holiday(
         text(day.name),
-        text(day.scheduleTimeZone),
+        text(day.scheduleTimeZone) or time_zone,
         day.holidayDate,
         day.isRecurring,
         day.startSecond if day.HasField("startSecond") else 0,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.market.hours import ALWAYS_OPEN, DAY_S, WEEK_S, Holiday, Hours, known_zone
+from ctrader_twisted.market.hours import ALWAYS_OPEN, DAY_S, WEEK_S, Holiday, Hours
+from ctrader_twisted.market.zones import zone
 
 NEW_YORK = "America/New_York"
 #: Monday to Friday, 09:30 to 16:00 by the clocks of New York.
@@ -67,10 +68,69 @@ class SessionTest(SynchronousTestCase):
     def test_nothing_known(self) -> None:
         """Without sessions, or with a time zone that nobody knows, we do not sleep for ever."""
         self.assertTrue(ALWAYS_OPEN.is_open(at("2025-06-21T12:00")))
-        self.assertFalse(known_zone("Middle-earth/Shire"))
-        self.assertTrue(known_zone(NEW_YORK))
-        nowhere = Hours("Middle-earth/Shire", EXCHANGE.sessions)
-        self.assertTrue(nowhere.is_open(at("2025-06-17T09:30")))
+        self.assertEqual(EXCHANGE.unknown_zones(), set())
+        nowhere = Hours("Middle-earth/Shire", EXCHANGE.sessions, (Holiday("", "Nowhere", 0, True),))
+        self.assertEqual(nowhere.unknown_zones(), {"Middle-earth/Shire", "Nowhere"})
+        for moment in ("2025-06-17T09:30", "2025-06-21T12:00", "2025-01-01T12:00"):
+            self.assertTrue(nowhere.is_open(at(moment)), moment)
+
+    def test_sessions_that_touch(self) -> None:
+        """They are one: nothing opens at midnight, nor where the week ends."""
+        days = Hours("UTC", tuple((day * DAY_S, (day + 1) * DAY_S) for day in range(1, 6)))
+        self.assertEqual(days.opened_at(at("2025-06-18T00:00:10")), at("2025-06-16T00:00"))
+        week = Hours(
+            "UTC", tuple((day * DAY_S, (day + 1) * DAY_S) for day in (3, 1, 0, 6, 2, 5, 4))
+        )
+        self.assertEqual(week.opened_at(at("2025-06-18T00:00:10")), at("2025-06-11T00:00:10"))
+        weekend = Hours("UTC", ((0, 3600), (6 * DAY_S, WEEK_S), (3600, 7200), (5000, 9000)))
+        self.assertEqual(weekend.opened_at(at("2025-06-22T02:20")), at("2025-06-21T00:00"))
+        self.assertFalse(weekend.is_open(at("2025-06-22T02:30")))
+
+    def test_ends_before_it_starts(self) -> None:
+        """Such a session goes on over the end of the week; so does one beyond it."""
+        for session in (
+            (6 * DAY_S + 3600, 7200),
+            (6 * DAY_S + 3600, WEEK_S + 7200),
+            (13 * DAY_S + 3600, 2 * WEEK_S + 7200),
+            (13 * DAY_S + 3600, WEEK_S + 7200),
+        ):
+            hours = Hours("UTC", (session,))
+            self.assertEqual(hours.opened_at(at("2025-06-22T01:59:59")), at("2025-06-21T01:00"))
+            self.assertTrue(hours.is_open(at("2025-06-21T23:00")))
+            for moment in ("2025-06-22T02:00", "2025-06-18T12:00", "2025-06-21T00:59:59"):
+                self.assertFalse(hours.is_open(at(moment)), (session, moment))
+
+    def test_odd_sessions(self) -> None:
+        """One of no length opens nothing; only such, or a whole week, are around the clock."""
+        hours = Hours("UTC", ((100, 100), (DAY_S, DAY_S + 3600), (2 * DAY_S, 2 * DAY_S)))
+        self.assertTrue(hours.is_open(at("2025-06-16T00:30")))
+        self.assertFalse(hours.is_open(at("2025-06-17T00:00")))
+        for sessions in (
+            ((5, 5),),
+            ((0, WEEK_S),),
+            ((DAY_S, DAY_S + 2 * WEEK_S),),
+            ((0, 2**32 - 1),),
+        ):
+            self.assertTrue(Hours("UTC", sessions).is_open(at("2025-06-18T12:00")), sessions)
+
+    @given(
+        st.lists(
+            st.tuples(st.integers(0, 2 * WEEK_S), st.integers(0, 2 * WEEK_S)),
+            min_size=1,
+            max_size=5,
+        ),
+        st.integers(0, WEEK_S - 1),
+    )
+    def test_any_sessions(self, sessions: list[tuple[int, int]], second: int) -> None:
+        """Open exactly when one of the sessions, counted second by second around the week, is."""
+
+        def covers(start: int, end: int) -> bool:
+            length = end - start if end >= start else (end - start) % WEEK_S
+            return (second - start) % WEEK_S < length
+
+        expected = any(covers(*one) for one in sessions) or all(a == b for a, b in sessions)
+        hours = Hours("UTC", tuple(sessions))
+        self.assertEqual(hours.is_open(at("2025-06-15T00:00") + second), expected)
 
     @given(st.integers(0, 2_000_000_000), st.integers(0, WEEK_S - 1), st.integers(1, WEEK_S))
     def test_opened_at_is_within_the_session(self, time_s: int, start: int, length: int) -> None:
@@ -83,6 +143,38 @@ class SessionTest(SynchronousTestCase):
         if opened is not None:
             self.assertTrue(0 <= time_s - opened < length)
             self.assertTrue(hours.is_open(opened))
+
+
+class ZoneTest(SynchronousTestCase):
+    """What the venue calls a time zone."""
+
+    def offset_h(self, name: str) -> float | None:
+        """How far east of Greenwich it is in the summer of 2025; None when it is not known."""
+        found = zone(name)
+        if found is None:
+            return None
+        offset = datetime(2025, 7, 1, tzinfo=found).utcoffset()
+        return None if offset is None else offset.total_seconds() / 3600
+
+    def test_certain(self) -> None:
+        """Names of the database, and fixed offsets as Java writes them."""
+        for name, hours in {
+            "UTC": 0, "GMT": 0, "utc": 0, "Z": 0, "Etc/UTC": 0, "GMT0": 0,
+            "GMT+3": 3, "UTC+2": 2, "gmt-5": -5, "GMT+03:00": 3, "UTC+0530": 5.5, "+03:00": 3,
+            "UTC-3:30": -3.5, "GMT +3": 3, " UTC+2 ": 2, "GMT+14": 14, "UT+1": 1,
+            "Etc/GMT-3": 3, "Etc/GMT+3": -3, "EST": -5, "EET": 3, "Europe/Moscow": 3,
+            "europe/moscow": 3, "America/New_York": -4, "EST5EDT": -4,
+        }.items():  # fmt: skip
+            self.assertEqual(self.offset_h(name), hours, name)
+
+    def test_not_certain(self) -> None:
+        """Everything else is unknown, and raises nothing."""
+        for name in (
+            "", " ", "MSK", "IST", "Eastern Standard Time", "GMT3", "GMT+15", "GMT+99", "UTC+2:75",
+            "GMT+", "+", "UTC+1+1", "localtime", "posixrules", "../../etc/passwd", "/etc/passwd",
+            "Europe", "a" * 100_000, "GMT+\u0663", "\ufffd", "Europe/Moscow\0",
+        ):  # fmt: skip
+            self.assertIsNone(zone(name), name)
 
 
 class HolidayTest(SynchronousTestCase):

@@ -77,6 +77,16 @@ class TicksTest(SynchronousTestCase):
         assert tick is not None
         self.assertEqual((tick.bid, tick.ask), (104560, 104580))
 
+    def test_neither_side(self) -> None:
+        """A push without a price is no tick, and leaves the last one as it is."""
+        self.assertIsNone(self.ticks.update(update()))
+        tick = self.ticks.update(update(104560, 104570))
+        self.assertIsNone(self.ticks.update(update(timestamp_ms=99)))
+        self.assertIs(self.ticks.last(1), tick)
+        following = self.ticks.update(update(ask=104580))
+        assert following is not None
+        self.assertEqual((following.seq, following.timestamp_ms), (2, 50))
+
     def test_time_of_the_venue_or_ours(self) -> None:
         """A tick carries the venue's time, and ours when the venue said none."""
         told = self.ticks.update(update(1, 2, timestamp_ms=50))
@@ -129,7 +139,9 @@ class TicksTest(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from("ba"), st.integers(0, 9))))
     def test_merge_is_the_last_of_each_side(self, pushes: list[tuple[int, str, int]]) -> None:
-        """However pushes mix, a tick is the last non-zero bid and ask of its own symbol."""
+        """However pushes mix, a tick is the last non-zero bid and ask of its own symbol; a push
+        without a price is none.
+        """
         ticks = Ticks()
         symbols = {number: Symbol(number, f"S{number}") for number in (1, 2, 3)}
         sides: dict[tuple[int, str], int] = {}
@@ -141,7 +153,7 @@ class TicksTest(SynchronousTestCase):
             tick = ticks.update(SpotUpdate(7, number, bid, ask, 0, 0))
             if value:
                 sides[number, side] = value
-            whole = (number, "b") in sides and (number, "a") in sides
+            whole = value > 0 and (number, "b") in sides and (number, "a") in sides
             self.assertEqual(tick is not None, whole)
             if tick is not None:
                 told[number] += 1

@@ -11,11 +11,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted import contract
 from ctrader_twisted.accounts import Watch, WatchPolicy
+from ctrader_twisted.market.hours import Holiday, Hours
 from ctrader_twisted.market.model import AccountState, FeedNews, Phase, SymbolNews
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web.audience import Audience
 from ctrader_twisted.web.fanout import Fanout
 from tests.unit.joined_daemon import JoinedCase
+from tests.unit.log_lines import LogLines
 
 
 def at_ms(text: str) -> int:
@@ -36,6 +38,29 @@ class WatchCase(JoinedCase):
         """One tick of each."""
         for name in names:
             self.mischief.tick(name, bid_points=108_000 + round(self.clock.seconds()) % 97)
+
+
+class UnknownZoneTest(WatchCase):
+    """The venue names a time zone that nobody knows."""
+
+    def test_said_once(self) -> None:
+        """One line for each zone, however many symbols have it; its hours count for nothing, and
+        the doctor says that they are not known.
+        """
+        log = LogLines(self)
+        self.start("EURUSD")
+        self.run_for(5)
+        watch = self.account._feed.watch
+        assert watch is not None
+        for number in range(50):
+            zone = f"Zone {number % 2}"
+            watch.know(number, Hours(zone, ((number, number + 60),), (Holiday("", zone, 1, True),)))
+        for number in range(1000):
+            watch.know(1, Hours(f"No {number}", ((5, 10),)))
+        lines = log.about("is not known")
+        self.assertEqual(sum("'Zone 0'" in line["message"] for line in lines), 1)
+        self.assertLess(len(lines), 25)
+        self.assertTrue(watch.hours(1).is_open(at_ms("2025-06-21T12:00") / 1000))
 
 
 class MuteTuesdayTest(WatchCase):
