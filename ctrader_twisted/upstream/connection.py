@@ -14,6 +14,7 @@ from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
@@ -24,9 +25,11 @@ from twisted.internet.protocol import ReconnectingClientFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from ctrader_twisted.errors import ConnectionEnded
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.refusals import advised_s, wait_s
+from ctrader_twisted.upstream.evictions import Evictions
 from ctrader_twisted.upstream.progress import Progress
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import LOOK_AGAIN_S
@@ -39,6 +42,8 @@ from ctrader_twisted.upstream.tls import (
     why_not_trusted,
 )
 from ctrader_twisted.wire.codec import Envelope
+
+_BY_THE_VENUE = (ConnectionDone, ConnectionLost, ConnectionEnded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,8 @@ class OpenApiFactory(ReconnectingClientFactory):
         self.link: OpenApiProtocol | None = None
         self._deadline: IDelayedCall | None = None
         self._stable: IDelayedCall | None = None
+        self._settled_at: float | None = None
+        self._evictions = Evictions("this account or client id")
         self._stage = "TCP"
         self.progress = Progress(now_ms)
         self._late: TimeoutError | None = None
@@ -123,7 +130,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         """One attempt begins; from here to `settled` the deadline runs."""
         self.connector = connector
         self._stage = "TCP"
-        self._late = None
+        self._late = self._settled_at = None
         self.progress.begin()
         seconds = self._policy.connect_timeout_s
         self._deadline = self._clock.callLater(seconds, self._too_late, connector)
@@ -179,6 +186,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         """The bring-up is through; a spell of stability from now on resets the back-off."""
         self.progress.reach("application")
         self._cancel_timers()
+        self._settled_at = self._clock.seconds()
         self._stable = self._clock.callLater(self._policy.stable_after_s, self._is_stable)
 
     def lost(self, link: OpenApiProtocol, cause: BaseException) -> None:
@@ -209,6 +217,9 @@ class OpenApiFactory(ReconnectingClientFactory):
     def _ended(self, cause: BaseException) -> None:
         self._cancel_timers()
         self._metrics.count("connections_lost", type(cause).__name__)
+        settled_at, evicted = self._settled_at, isinstance(cause, _BY_THE_VENUE)
+        if evicted and settled_at is not None:
+            self._evictions.count(self._clock.seconds() - settled_at)
 
         def unexplained(failure: Failure) -> str:
             if not failure.check(CancelledError):
@@ -219,6 +230,8 @@ class OpenApiFactory(ReconnectingClientFactory):
             self.log.failure("the end of a connection could not be told", failure)
 
         def explained(reason: str) -> None:
+            if evicted and settled_at is not None:
+                reason = self._evictions.explain(reason)
             self.progress.fail(cause, reason)
             # Whatever becomes of the news, the next attempt follows.
             maybeDeferred(self._listener.lost, cause, reason).addErrback(untold)

@@ -29,6 +29,7 @@ from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import CONNECTION_WIDE, Remedy, remedy_for, wait_s
 from ctrader_twisted.upstream import translate
+from ctrader_twisted.upstream.evictions import Evictions
 from ctrader_twisted.upstream.requests import AnswerT, Lane, Requests
 
 RETRY_FIRST_S = 1.0
@@ -97,6 +98,7 @@ class Session:
         # A list of symbols was asked for on this connection, and not waited for any longer; and
         # what the authentication before it had said, as in `SessionListener.ready`.
         self._list_is_late = self._kept = False
+        self._evictions = Evictions("this account")
         # What the broker last said about the account itself, if anything.
         self.trader: Trader | None = None
         self._life = 0
@@ -195,6 +197,9 @@ class Session:
         if self._requests is None or not self.is_ready:
             # Not open, or already on its way: the echo of something that we know.
             return
+        if code != "TOKEN_INVALIDATED":
+            self._evictions.count(self.ready_s)
+            reason = self._evictions.explain(reason)
         self.log.warn("{code}: {reason}", code=code, reason=reason, account_id=self.account_id)
         self._end_life()
         self._listener.lost(code, reason)

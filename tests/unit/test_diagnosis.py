@@ -142,6 +142,17 @@ class BreakageTest(JoinedCase):
         self.assertEqual(report.first_broken, "market")
         self.assertIn("Sunday 2025-06-22 21:05 UTC", report.advice)
 
+    def test_market_of_an_unknown_zone(self) -> None:
+        """Hours in a time zone that nobody knows are not known; the name is in the cause."""
+        self.begin("EURUSD")
+        self.run_for(10)
+        watch = self.account._feed.watch
+        assert watch is not None
+        watch.know(1, Hours("Nowhere/Else", ((0, 60),)))
+        market = self.broken().links[CHAIN.index("market")]
+        self.assertEqual(market.holds, "unknown")
+        self.assertIn("no time zone is called 'Nowhere/Else'", market.cause)
+
     def test_market_closed_and_yet_prices(self) -> None:
         """Prices that come outside the hours prove more than the hours."""
         saturday = datetime(2025, 6, 21, 12, tzinfo=UTC)

@@ -196,6 +196,54 @@ class BackOffTest(ConnectionCase):
         self.over()
 
 
+class EvictionsTest(ConnectionCase):
+    """A venue that ends connections soon after they were ready."""
+
+    def reasons(self, *ready_s: float, settle: bool = True) -> list[str]:
+        """Why each was lost that was ready for so long."""
+        connector = self.start()
+        for seconds in ready_s:
+            wire = connector.open()
+            if settle:
+                self.settle(wire)
+            self.beat(wire, int(seconds))
+            wire.lose()
+            self.retry()
+        self.over()
+        return [reason for _, reason in self.told.all("lost")][: len(ready_s)]
+
+    def test_another_program(self) -> None:
+        """From the third time in a row on the reason says what it may be."""
+        reasons = self.reasons(1, 2, 3, 4)
+        self.assertEqual(
+            [("another program" in one) for one in reasons], [False, False, True, True]
+        )
+        self.assertIn("end number 3 soon after it was ready", reasons[2])
+        self.assertIn("another program may be using this account or client id", reasons[2])
+
+    def test_after_a_long_time(self) -> None:
+        """One that was ready for long begins the row anew."""
+        hints = [("another program" in one) for one in self.reasons(1, 2, 301, 1, 1)]
+        self.assertEqual(hints, [False, False, False, False, True])
+
+    def test_never_ready(self) -> None:
+        """A venue that hangs up before it accepted us says nothing about other programs."""
+        reasons = self.reasons(0, 0, 0, 0, settle=False)
+        self.assertEqual([one for one in reasons if "another program" in one], [])
+
+    def test_our_own_doing(self) -> None:
+        """What we end ourselves, because of silence, is no such case."""
+        connector = self.start()
+        for _ in range(4):
+            wire = connector.open()
+            self.settle(wire)
+            wire.protocol.drop(TimeoutError("silence"))
+            self.clock.advance(0)
+            self.retry()
+        self.assertEqual(self.told.last("lost")[1], "silence")
+        self.over()
+
+
 class DeadlineTest(ConnectionCase):
     """Thirty seconds from the first packet to ready, wherever it hangs."""
 

@@ -333,6 +333,46 @@ class RefusedAccountTest(SessionCase):
         self.over()
 
 
+class EvictionsTest(SessionCase):
+    """A venue that throws the account out again and again."""
+
+    def thrown_out(self, after_s: float = 1) -> str:
+        """The reason that is told; then the account is open again."""
+        self.clock.advance(after_s)
+        self.wire.say(DISCONNECT)
+        reason: str = self.news.last("lost")[1]
+        self.delay()
+        self.admit()
+        self.list_symbols()
+        return reason
+
+    def test_another_program(self) -> None:
+        """From the third time in a row on the reason says what it may be; after a long time of
+        quiet it does not.
+        """
+        self.ready()
+        usual = "the venue ended the account's session"
+        self.assertEqual([self.thrown_out(5000), self.thrown_out()], [usual, usual])
+        for number in (3, 4):
+            reason = self.thrown_out()
+            self.assertIn(f"{usual}; this was end number {number} soon after it was ready", reason)
+            self.assertIn("another program may be using this account", reason)
+        self.assertEqual(self.news.last("retrying")[2], reason)
+        self.assertEqual(self.thrown_out(301), usual)
+        self.over()
+
+    def test_tokens(self) -> None:
+        """A token that was refreshed is no such case."""
+        self.ready()
+        for _ in range(4):
+            self.session.reopen("TOKEN_INVALIDATED", "refreshed")
+            self.delay()
+            self.admit()
+            self.list_symbols()
+        self.assertEqual(self.news.last("lost"), ("TOKEN_INVALIDATED", "refreshed"))
+        self.over()
+
+
 class LeavingTest(SessionCase):
     """Saying goodbye."""
 
