@@ -43,6 +43,11 @@ class Answer:
         except (ValueError, KeyError, TypeError, RecursionError):
             return "no problem that we know"
 
+    @property
+    def advice(self) -> str:
+        """A further sentence, for a key that is missing or wrong; else empty."""
+        return " Name a file with a right key by --key-file." if self.status == 401 else ""
+
 
 def ask(url: str, path: str, key: str = "") -> Answer:
     """What the daemon at ``url`` answers at ``path``; NobodyThere when it does not."""

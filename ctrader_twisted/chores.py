@@ -26,6 +26,7 @@ from ctrader_twisted.asking import (
     sources,
 )
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.terminal import Paint, say
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -105,6 +106,11 @@ def run_add(arguments: argparse.Namespace) -> int:
             "no key was made."
         ) from None
     sys.stderr.write(f"{told}\n")
+    if os.geteuid() == 0 and path.stat().st_uid == 0:
+        sys.stderr.write(
+            f"note: {path} belongs to root: a daemon that runs as another user cannot read it. It "
+            "belongs into a folder of that user, such as /var/lib/ctrader-stream.\n"
+        )
     return 0
 
 
@@ -151,13 +157,24 @@ def add_check_config(subcommands: Subcommands) -> None:
         help="print the effective settings and where each comes from",
         description=(
             "Read tap.conf, .env and the environment as the daemon would, and print each setting, "
-            "its value and its source, with tabs between; secrets are masked. Key file and "
-            "certificates are looked at too."
+            "its value and its source: in columns on a terminal, with tabs between in a pipe. "
+            "Secrets are masked. Key file and certificates are looked at too; notes, warnings and "
+            "the verdict go to standard error."
         ),
-        epilog="Exit status: 0 when the daemon could start with it, 1 with the first mistake.",
+        epilog=(
+            "Exit status: 0 when the daemon could start with it, 1 with the first mistake. "
+            "NO_COLOR turns colours off."
+        ),
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of tap.conf")
     parser.add_argument("--env-file", type=Path, metavar="FILE", help="instead of .env")
+    parser.add_argument(
+        "--user",
+        metavar="NAME",
+        help="check as the user that runs the daemon (a name or a number); needs root. An "
+        "--env-file that this user cannot read is read as root, as systemd reads an "
+        "EnvironmentFile",
+    )
     parser.set_defaults(run=run_check_config)
 
 
@@ -165,18 +182,24 @@ def run_check_config(arguments: argparse.Namespace) -> int:
     """Print the settings; ConfigurationError for what would end the start."""
     from twisted.internet.task import Clock
 
+    from ctrader_twisted import check_config
     from ctrader_twisted.entrance import make_doors, too_wide
     from ctrader_twisted.metrics import Metrics
     from ctrader_twisted.settings import explain, load
     from ctrader_twisted.settings.shown import located
     from ctrader_twisted.upstream.tls import read_authorities
 
-    places = sources(os.environ, Path(), arguments.config, arguments.env_file)
+    environ, env_file = dict(os.environ), arguments.env_file
+    if arguments.user is not None:
+        # Everything is imported by now: the user may be unable to read our own files.
+        environ, env_file = check_config.become(arguments.user, environ, env_file)
+    places = sources(environ, Path(), arguments.config, env_file)
     lines = explain(**places)
     settings = load(**places)
-    for title, value, where in lines:
-        sys.stdout.write(f"{title}\t{value}\t{where}\n")
-    for note in settings.notes:
+    paint = Paint(sys.stdout, os.environ)
+    say(sys.stdout, "".join(f"{line}\n" for line in check_config.shown(lines, paint)))
+    files = (places["tap_conf"], places["dotenv"])
+    for note in (*settings.notes, *check_config.notes_on_users(arguments.user, settings, files)):
         sys.stderr.write(f"note: {note}\n")
     for warning in settings.warnings:
         sys.stderr.write(f"warning: {warning}\n")
@@ -190,6 +213,7 @@ def run_check_config(arguments: argparse.Namespace) -> int:
             make_doors(settings.web, clock=Clock(), metrics=Metrics())
     except ConfigurationError as error:
         raise ConfigurationError(located(str(error), lines)) from None
+    check_config.say_verdict(Paint(sys.stderr, os.environ), settings)
     return 0
 
 
@@ -240,13 +264,13 @@ def run_status(arguments: argparse.Namespace) -> int:
         ready = msgspec.json.decode(_get(url, "/readyz", key).body, type=contract.Readiness)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise ConfigurationError(f"what answers at {url} is no ctrader-stream.") from None
-    say = sys.stdout.write
-    say(f"{url}: {plain(ready.env)}, {plain(ready.status)}\n")
-    for reason in ready.reasons:
-        say(f"  {plain(reason)}\n")
     sums = _sums(_get(url, "/metrics", key).body.decode("utf-8", "replace"))
-    for label, series, unit in SHOWN:
-        say(f"  {label:30} {_number(sums, series)}{unit}\n")
+    paint = Paint(sys.stdout, os.environ)
+    state = paint.good if ready.ready else paint.bad
+    lines = [f"{url}: {plain(ready.env)}, {state(plain(ready.status))}"]
+    lines += [f"  {paint.bad(plain(reason))}" for reason in ready.reasons]
+    lines += [f"  {label:30} {_number(sums, series)}{unit}" for label, series, unit in SHOWN]
+    say(sys.stdout, "".join(f"{line}\n" for line in lines))
     return 0 if ready.ready else 1
 
 
@@ -258,7 +282,9 @@ def _get(url: str, path: str, key: str) -> Answer:
         raise ConfigurationError(f"{url} does not answer ({reason}): is the daemon up?") from None
     if answer.status == 200 or (answer.status == 503 and "problem" not in answer.kind):
         return answer
-    raise ConfigurationError(f"{url}{path} answers {answer.status}: {answer.detail}.")
+    raise ConfigurationError(
+        f"{url}{path} answers {answer.status}: {answer.detail}.{answer.advice}"
+    )
 
 
 def _number(sums: dict[str, float], series: str) -> str:

@@ -40,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = make_parser().parse_args(argv)
         run: Callable[[argparse.Namespace], int] = arguments.run
         status = run(arguments)
-        sys.stdout.flush()
+        # Who has read enough (`| head`) does not change how it ended.
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
         return status
     except ConfigurationError as error:
         return failed(str(error))
@@ -68,10 +70,25 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ctrader-stream", description="Commands for the ctrader-stream daemon."
     )
+    parser.add_argument("--version", action=Version, help="print the version and exit")
     subcommands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(subcommands)
     return parser
+
+
+class Version(argparse.Action):
+    """``--version``: looked up only when it is asked for."""
+
+    def __init__(self, **more: Any) -> None:
+        super().__init__(nargs=0, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Print it, and end."""
+        from ctrader_twisted.insight import our_version
+
+        sys.stdout.write(f"ctrader-stream {our_version()}\n")
+        parser.exit()
 
 
 # -- tail -----------------------------------------------------------------------------------------
@@ -186,9 +203,15 @@ def add_doctor(subcommands: Subcommands) -> None:
             "to do about it. A running daemon is asked. Without one, configuration, DNS, TLS and "
             "credentials are tried from here, with one short connection to the venue."
         ),
-        epilog="Exit status: 0 when no link is broken, 1 when one is.",
+        epilog="Exit status: 0 when no link is broken, 1 when one is. NO_COLOR turns colours off.",
     )
-    parser.add_argument("symbol", nargs="?", default="EURUSD", metavar="SYMBOL", type=symbol)
+    parser.add_argument(
+        "symbol",
+        nargs="?",
+        metavar="SYMBOL",
+        type=symbol,
+        help="the symbol; without one EURUSD is looked at, and need not be subscribed",
+    )
     add_daemon(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
     parser.set_defaults(run=run_doctor)

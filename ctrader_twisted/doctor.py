@@ -22,26 +22,37 @@ from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import conceal
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.settings import Settings, load
+from ctrader_twisted.terminal import Paint, say
 from ctrader_twisted.upstream.knock import Door, knock
 from ctrader_twisted.upstream.tls import read_authorities
 
 TIMEOUT_S = 10.0
 MARKS = {"ok": "ok", "no": "NO", "unknown": " ?"}
 EXIT_BROKEN = 1
+USUAL_SYMBOL = "EURUSD"
 
 
 def run(
-    symbol: str, *, url: str, is_asked_for: bool, key: str, as_json: bool, out: TextIO, err: TextIO
+    symbol: str | None,
+    *,
+    url: str,
+    is_asked_for: bool,
+    key: str,
+    as_json: bool,
+    out: TextIO,
+    err: TextIO,
 ) -> int:
     """Ask the daemon at ``url`` ("": not known), or look ourselves; 0 when no link is broken.
 
-    ``is_asked_for``: that daemon and no other is meant.
+    ``is_asked_for``: that daemon and no other is meant. Without a symbol one is taken that need
+    not be there, and that no client need want.
     """
+    name = symbol or USUAL_SYMBOL
     why = "The address of the daemon is not clear"
     report = None
     if url:
         try:
-            report = ask_daemon(url, symbol, key)
+            report = ask_daemon(url, name, key)
         except NobodyThere as reason:
             why = f"no daemon answers at {url} ({reason})"
     if report is None and is_asked_for:
@@ -49,12 +60,36 @@ def run(
     if report is None:
         err.write(f"{why[0].upper()}{why[1:]}, so this is tried from here.\n\n")
         err.flush()
-        report = summary(symbol, list(examine(symbol)))
+        report = summary(name, list(examine(name)))
+    if symbol is None:
+        report = without_a_name(report)
     if as_json:
-        out.write(msgspec.json.encode(report).decode() + "\n")
+        say(out, msgspec.json.encode(report).decode() + "\n")
     else:
-        out.writelines(f"{plain(line)}\n" for line in lines(report, round(time.time() * 1000)))
+        paint = Paint(out, os.environ)
+        shown = lines(report, round(time.time() * 1000))
+        say(out, "".join(f"{painted(plain(line), paint)}\n" for line in shown))
     return 0 if report.first_broken is None else EXIT_BROKEN
+
+
+def without_a_name(report: contract.Diagnosis) -> contract.Diagnosis:
+    """The report about a symbol that nobody named: it is no fault that it is not there, or that no
+    client wants it.
+    """
+    is_wanted = any(link.name == "outbox" and link.holds != "unknown" for link in report.links)
+    for number, link in enumerate(report.links):
+        is_unwanted = link.name == "subscription" and link.code is None and not is_wanted
+        if link.name != report.first_broken or not (is_unwanted or link.name == "symbol"):
+            continue
+        softened = msgspec.structs.replace(link, holds="unknown", advice="")
+        return msgspec.structs.replace(
+            report,
+            first_broken=None,
+            cause="",
+            advice=f"Name a symbol, as in `ctrader-stream doctor {report.symbol}`.",
+            links=[*report.links[:number], softened, *report.links[number + 1 :]],
+        )
+    return report
 
 
 # -- a daemon that runs ---------------------------------------------------------------------------
@@ -64,7 +99,9 @@ def ask_daemon(url: str, symbol: str, key: str) -> contract.Diagnosis:
     """What the daemon says; NobodyThere without an answer, ConfigurationError without a report."""
     answer = ask(url, f"/ctrader/diagnose?symbol={quote(symbol)}", key)
     if answer.status != 200 and "problem" in answer.kind:
-        raise ConfigurationError(f"the daemon at {url} answers {answer.status}: {answer.detail}.")
+        raise ConfigurationError(
+            f"the daemon at {url} answers {answer.status}: {answer.detail}.{answer.advice}"
+        )
     try:
         return msgspec.json.decode(answer.body, type=contract.Diagnosis)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -147,9 +184,21 @@ def lines(report: contract.Diagnosis, now_ms: int) -> Iterator[str]:
     yield ""
     if report.first_broken is None:
         yield "Every link holds." if report.ok else "No link is broken; some are not known yet."
+        if report.advice:
+            yield report.advice
         return
     yield f"The first broken link is {report.first_broken}: {report.cause}"
     yield f"What to do: {report.advice}"
+
+
+def painted(line: str, paint: Paint) -> str:
+    """A line with its mark, or its verdict, in colour."""
+    for mark, colour in (("  ok  ", paint.good), ("  NO  ", paint.bad), ("   ?  ", paint.dim)):
+        if line.startswith(mark):
+            return f"{colour(mark)}{line.removeprefix(mark)}"
+    if line.startswith("The first broken link"):
+        return paint.bad(line)
+    return paint.good(line) if line.startswith(("Every link", "No link")) else line
 
 
 def _ago(since_ms: int, now_ms: int) -> str:

@@ -9,6 +9,7 @@ import gc
 import os
 import random
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from ctrader_twisted.config_files import trust_user
 from ctrader_twisted.daemon import Daemon, Door
 from ctrader_twisted.entrance import make_doors, make_front
 from ctrader_twisted.errors import ConfigurationError
-from ctrader_twisted.insight import make_herald, make_rest
+from ctrader_twisted.insight import make_herald, make_rest, our_version
 from ctrader_twisted.logs import Secret, conceal
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import (
@@ -74,6 +75,11 @@ class Options(usage.Options):
         ["env-file", "e", None, "the file with credentials [default: .env, if it exists]"],
         *([key.option, None, None, key.why] for key in describe() if not key.secret),
     ]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"ctrader-stream {our_version()}")
+        sys.exit(0)
 
     def postOptions(self) -> None:
         """Read every source; one that is wrong ends the process with one sentence."""

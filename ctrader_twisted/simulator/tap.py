@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any, ClassVar
 
 from twisted.application.service import IService, MultiService
@@ -103,6 +105,11 @@ class Options(usage.Options):
         ],
         ["control-port", None, None, "Open a control port on 127.0.0.1.", _port],
     ]
+
+    def opt_version(self) -> None:
+        """Print the version and exit."""
+        print(f"ctrader-simulator {version('ctrader-twisted')}")
+        sys.exit(0)
 
     def parseArgs(self, *extra: str) -> None:
         """There are none."""

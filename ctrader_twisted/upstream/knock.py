@@ -6,12 +6,14 @@ by the command line only, and only while no daemon runs.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from itertools import count
 
 from google.protobuf.message import Message
@@ -186,12 +188,27 @@ def _listed(talk: _Talk, door: Door, name: str) -> Link:
     symbol = catalogue.by_name(name)
     if symbol is None:
         cause = f"the account has no symbol called {name!r}; it has {len(catalogue.names)} others"
-        advice = "Brokers spell names in their own ways; `ctrader-stream tail` shows what there is."
-        return Link("symbol", Holds.NO, cause=cause, advice=advice)
+        return Link("symbol", Holds.NO, cause=cause, advice=_similar(name, catalogue.names))
     if not symbol.enabled:
         advice = "Ask the broker to enable it for this account."
         return Link("symbol", Holds.NO, cause=f"{symbol.name} is not enabled", advice=advice)
     return Link("symbol", Holds.OK, cause=symbol.description)
+
+
+def _similar(name: str, names: Iterable[str]) -> str:
+    """Advice: which symbols of the broker are called nearly so."""
+    wanted = name.upper()
+    # A suffix (EURUSD.r) or a separator (EUR/USD) is all that differs most of the time.
+    plain = {known: re.sub(r"[^A-Z0-9]", "", known.upper()) for known in names}
+    found = [known for known, text in plain.items() if text.startswith(re.sub(r"\W", "", wanted))]
+    found += get_close_matches(wanted, list(plain), n=3)
+    near = list(dict.fromkeys(found))[:5]
+    if near:
+        return f"Brokers spell names in their own ways; similar ones here: {', '.join(near)}."
+    return (
+        "Brokers spell names in their own ways; the page of a running daemon lists all symbols, "
+        "and so does availableSymbols of its status message."
+    )
 
 
 def _no(link: str, cause: str, advice: str) -> _Shut:

@@ -1,0 +1,121 @@
+"""What `ctrader-stream check-config` shows, and looking at files as another user would."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ctrader_twisted.asking import plain
+from ctrader_twisted.config_files import user_name
+from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.settings import Settings
+from ctrader_twisted.settings.sources import read_dotenv
+from ctrader_twisted.terminal import Paint
+
+EMPTY = "(empty)"
+
+Row = tuple[str, str, str]
+
+
+def shown(rows: Sequence[Row], paint: Paint) -> Iterator[str]:
+    """One line a setting: title, value and source, with tabs between; on a terminal in columns,
+    under their sections, and what is not a default stands out.
+    """
+    if not paint.is_terminal:
+        yield from ("\t".join((title, value or EMPTY, where)) for title, value, where in rows)
+        return
+    names = [title.rpartition(" ")[2] for title, _, _ in rows]
+    width, section = max(map(len, names)), ""
+    longest = max(min(len(value), 44) for _, value, _ in rows)
+    for name, (title, value, where) in zip(names, rows, strict=True):
+        if title.split(" ")[0] != section:
+            yield from ([""] if section else [])
+            section = title.split(" ")[0]
+            yield paint.strong(section)
+        text = plain(value or EMPTY).ljust(longest)
+        is_default = where == "default"
+        look = paint.dim if is_default else paint.strong
+        yield f"  {name.ljust(width)}  {look(text)}  {paint.dim(plain(where))}"
+
+
+# -- as another user ------------------------------------------------------------------------------
+
+
+def become(
+    user: str, environ: dict[str, str], env_file: Path | None
+) -> tuple[dict[str, str], Path | None]:
+    """Give root's rights up for those of a user (name or number), for the rest of the process.
+
+    Returns the environment and the .env file to use: what only root can read of the latter goes
+    into the former, as the service manager would have it.
+    """
+    try:
+        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+    except KeyError:
+        if not user.isdecimal():
+            raise ConfigurationError(
+                f"there is no user {plain(user)}: name the user that runs the daemon."
+            ) from None
+        # A number that has no name, as in containers.
+        found = pwd.struct_passwd((user, "", int(user), int(user), "", "/", ""))
+    if found.pw_uid == os.geteuid():
+        return environ, env_file
+    if os.geteuid() != 0:
+        raise ConfigurationError(
+            f"only root can check as {user_name(found.pw_uid)}: run this by sudo, or as that user."
+        )
+    os.initgroups(found.pw_name, found.pw_gid)
+    os.setegid(found.pw_gid)
+    os.seteuid(found.pw_uid)
+    # As the service manager sets it.
+    os.environ["HOME"] = found.pw_dir
+    if env_file is None or os.access(env_file, os.R_OK, effective_ids=True):
+        return environ, env_file
+    os.seteuid(0)
+    try:
+        names = read_dotenv(env_file, [])
+    finally:
+        os.seteuid(found.pw_uid)
+    return {**names, **environ}, None
+
+
+def notes_on_users(
+    user: str | None, settings: Settings, files: Iterable[Path | None]
+) -> Iterator[str]:
+    """What a check as root cannot see."""
+    if user is not None or os.geteuid() != 0:
+        return
+    yield (
+        "this was checked as root, who can read every file: if the daemon runs as another user, "
+        "add --user NAME."
+    )
+    for path in only_for_root(settings, files):
+        yield f"only root can read {path}: a daemon that runs as another user cannot."
+
+
+def say_verdict(paint: Paint, settings: Settings) -> None:
+    """The last line: that all is well, and with how many warnings."""
+    count = len(settings.warnings)
+    warned = f", with {count} warning{'s' * (count > 1)}" if count else ""
+    good = paint.good("The daemon can start with these settings")
+    sys.stderr.write(f"{good}{warned} (checked as {user_name(os.geteuid())}).\n")
+
+
+def only_for_root(settings: Settings, files: Iterable[Path | None]) -> list[str]:
+    """The configured files that root can read, and nobody else."""
+    secrets = [Path(given.text.strip()).expanduser() for given in settings.secret_files.values()]
+    listed = re.findall(r":(?:privateKey|certKey)=([^:]+)", settings.web.listen)
+    configured = [settings.venue.ca_file, settings.web.keys_file, *secrets, *map(Path, listed)]
+    found = []
+    for path in filter(None, (*files, *configured)):
+        try:
+            state = path.stat()
+        except OSError:
+            continue
+        if state.st_uid == 0 and not state.st_mode & 0o044:
+            found.append(str(path))
+    return found
