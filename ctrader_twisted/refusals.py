@@ -141,6 +141,17 @@ TABLE: dict[str, Row] = {
     ),
 }
 
+# Codes of our own, which stand beside the venue's in answers to clients and in the diagnosis.
+OURS: dict[str, str] = {
+    "NO_SYMBOLS": "The venue lists no symbols yet, or the account may have none; it is asked again "
+    "by itself. If it lasts, ask the broker.",
+    "NO_ANSWER": "The venue does not answer; it is asked again by itself.",
+    "SYMBOL_DISABLED": "The venue's list says that this symbol is disabled; prices follow by "
+    "themselves when it is enabled. If it lasts, ask the broker to enable it for this account.",
+    "SYMBOL_NOT_LISTED": "The venue's list has no symbol of this name now; it is looked for again by "
+    "itself. If the symbol has another name now, subscribe to that one.",
+}
+
 UNKNOWN = Row(Remedy.FIX, "A code that this version does not know; the log has all of it.")
 
 # The whole connection has to go, whoever it was that was refused.
@@ -153,7 +164,7 @@ _AT_THE_LONGEST = frozenset({Remedy.GIVE_UP, Remedy.FIX, Remedy.RECONCILE, Remed
 
 
 def is_known(code: str) -> bool:
-    """Whether the table has a row for this code."""
+    """Whether the table has a row for this code of the venue."""
     return code in TABLE
 
 
@@ -168,7 +179,7 @@ def remedy_for(refusal: VenueRefusal) -> Remedy:
 
 def advice_for(code: str) -> str:
     """A sentence for the person in charge."""
-    return TABLE.get(code, UNKNOWN).advice
+    return OURS.get(code) or TABLE.get(code, UNKNOWN).advice
 
 
 def advised_s(error: BaseException, now_s: float) -> float:

@@ -33,8 +33,10 @@ class AccountListener(Protocol):
     def deliver(self, tick: Tick, groups: Collection[Group]) -> None:
         """A tick that somebody wants. Called for every tick, so it must be cheap."""
 
-    def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
-        """A want that was accepted turned out to be impossible, and was removed."""
+    def want_changed(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
+        """A want that was accepted cannot be had now, is had after all, or was removed since the
+        symbol does not exist (see `Wanted`).
+        """
 
     def feed_health(self, news: FeedNews) -> None:
         """The prices of a source went stale, or came back."""
@@ -80,7 +82,7 @@ class Account:
             wanted=self._wanted,
             announce=self._announce,
             deliver=self._deliver,
-            withdraw=self._withdraw,
+            change=self._want_changed,
             run_id=run_id,
             batch=batch,
             make_watch=None if watch is None else partial(self._make_watch, watch),
@@ -129,6 +131,11 @@ class Account:
             names = sorted(map(self._feed.spelling, group.keys))
             group.listing = (self._feed.catalogue, names)
         return group.listing[1]
+
+    def exists(self, name: str) -> bool:
+        """Whether a list of this account ever had this name; True while there was none."""
+        catalogue = self._feed.catalogue
+        return catalogue is None or bool(catalogue.by_name(name) or catalogue.former(name))
 
     def last_ticks(self, names: Sequence[str]) -> list[Tick]:
         """The newest ticks of this life of the session, of those that have had one."""
@@ -199,13 +206,13 @@ class Account:
     def _wanted(self) -> set[str]:
         return self._demand.wanted(self._clock.seconds())
 
-    def _withdraw(self, key: str, wanted: Wanted) -> None:
+    def _want_changed(self, key: str, wanted: Wanted) -> None:
         consumers = self._demand.consumers(key)
-        for consumer in consumers:
+        for consumer in consumers if wanted.is_refused else ():
             self._demand.unwant(consumer, [key], self._clock.seconds())
         if consumers:
             self._pursue_soon()
-            self._tell(self._listener.withdrawn, consumers, wanted)
+            self._tell(self._listener.want_changed, consumers, wanted)
 
     def _pursue_soon(self) -> None:
         """Once per reactor turn, so that many requests of clients become one of ours."""

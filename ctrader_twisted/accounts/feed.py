@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from ctrader_twisted import errands
 from ctrader_twisted.accounts.causes import Causes
+from ctrader_twisted.accounts.listing import Listing
 from ctrader_twisted.accounts.names import Meaning, Names, Wanted
 from ctrader_twisted.accounts.watch import Watch
 from ctrader_twisted.errors import VenueRefusal
@@ -33,10 +34,6 @@ from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.upstream.session import Session
 from ctrader_twisted.upstream.subscriptions import Subscriptions
 
-# The list of symbols is fetched again when it may be out of date, but not at every typing error.
-RELIST_SOON_S = 1.0
-RELIST_PAUSE_S = 60.0
-
 
 class Feed:
     """Prices of one account (implements SessionListener)."""
@@ -45,10 +42,6 @@ class Feed:
     # (code, reason, when) of what keeps the account shut; it stays during new attempts.
     trouble: tuple[str, str, float] | None = None
     subscriptions: Subscriptions | None = None
-    catalogue: Catalogue | None = None
-    # The list of symbols is about to be fetched again, on whose behalf.
-    _relist: IDelayedCall | None = None
-    _relist_for = ""
 
     def __init__(
         self,
@@ -60,13 +53,13 @@ class Feed:
         wanted: Callable[[], Collection[str]],
         announce: Callable[[AccountState], None],
         deliver: Callable[[Iterable[Tick]], None],
-        withdraw: Callable[[str, Wanted], None],
+        change: Callable[[str, Wanted], None],
         run_id: str,
         batch: int,
         make_watch: Callable[..., Watch] | None = None,
     ) -> None:
-        """``wanted``: the keys to subscribe; ``deliver`` takes whole ticks; ``withdraw``: a key
-        that is wanted cannot be had. ``run_id`` begins the name of every epoch.
+        """``wanted``: the keys to subscribe; ``deliver`` takes whole ticks; ``change``: what
+        became of a key that is wanted. ``run_id`` begins the name of every epoch.
         ``make_watch``: makes who looks after the freshness of what comes (see `Watch`).
         """
         self.session = Session(
@@ -77,17 +70,27 @@ class Feed:
         self._metrics = metrics
         self._wanted = wanted
         self._causes = Causes(clock, wanted)
-        self._names = Names(causes=self._causes, relist=self._relist_soon)
+        # By key: what clients were told of wants that cannot be had now.
+        self.unavailable: dict[str, Wanted] = {}
+        self.listing = Listing(clock=clock, metrics=metrics, ask=self.session.list_again)
+        self._names = Names(
+            causes=self._causes, relist=self._relist_soon, unavailable=self.unavailable
+        )
         self._announce = announce
         self._deliver = deliver
-        self._withdraw = withdraw
+        self._change = change
         self._run_id, self._lives = run_id, 0
         self._batch = batch
         self.ticks = Ticks()
         self._left_over: set[int] = set()
         self._belated: set[int] = set()
-        self._listed_at, self.changed_at = 0.0, clock.seconds()
+        self.changed_at = clock.seconds()
         self.watch = None if make_watch is None else self._watched_by(make_watch)
+
+    @property
+    def catalogue(self) -> Catalogue | None:
+        """The symbols of the account; None before the first list."""
+        return self.listing.catalogue
 
     # -- what the session tells
 
@@ -98,7 +101,8 @@ class Feed:
     def ready(self, catalogue: Catalogue, kept: bool) -> None:
         """Authenticated, and the symbols are known: clients hear it first, restore follows."""
         self._lives += 1
-        self._take(catalogue)
+        self.listing.take(catalogue)
+        names = self.catalogue.names if self.catalogue else ()
         self.subscriptions = Subscriptions(
             session=self.session,
             clock=self._clock,
@@ -109,21 +113,22 @@ class Feed:
             batch=self._batch,
             left_over=self._belated.union(self._left_over if kept else ()),
             causes_of=lambda ids: self._causes.of(self._keys(ids)),
-            had=lambda ids: self._causes.drop(self._keys(ids)),
+            had=self._had,
             belated=self._was_belated,
+            heard=self.ticks.is_priced,
         )
         self._left_over, self._belated = set(), set()
         self.state = AccountState(
-            Phase.CONNECTED, epoch=f"{self._run_id}-{self._lives}", symbols=catalogue.names
+            Phase.CONNECTED, epoch=f"{self._run_id}-{self._lives}", symbols=names
         )
         self.log.info(
             "account {account_id} is ready: {count} symbols",
             account_id=self.session.account_id,
-            count=len(catalogue.names),
+            count=len(names),
         )
         self.changed_at, self.trouble = self._clock.seconds(), None
         self._announce(self.state)
-        self._withdraw_unknown()
+        self._review()
         self.subscriptions.pursue()
         if self.watch is not None:
             self.watch.begin()
@@ -158,19 +163,27 @@ class Feed:
             self._relist_soon()
 
     def relisted(self, catalogue: Catalogue) -> None:
-        """The list of symbols as it is now: those that are gone are withdrawn."""
-        renamed = catalogue.renamed_since(self.catalogue) if self.catalogue else []
-        self._take(catalogue)
-        for was, now in renamed:
-            if was.key != now.key:
-                self.ticks.forget_symbol(now.symbol_id)
-        if catalogue.names != self.state.symbols:
-            self.state = replace(self.state, symbols=catalogue.names)
-            self._announce(self.state)
-        self._withdraw_unknown()
+        """The list of symbols as the venue has it now. Wants stay, also for what it leaves out."""
+        before = self.catalogue
+        if self.listing.take(catalogue) and self.catalogue is not None:
+            renamed = self.catalogue.renamed_since(before) if before else []
+            others = [now.symbol_id for was, now in renamed if was.key != now.key]
+            others += self._moved(before, self.catalogue)
+            for symbol_id in others:
+                self.ticks.forget_symbol(symbol_id)
+            if self.catalogue.names != self.state.symbols:
+                self.state = replace(self.state, symbols=self.catalogue.names)
+                self._announce(self.state)
+            if self.subscriptions is not None:
+                changed = [now.symbol_id for _, now in renamed]
+                self.subscriptions.describe_again([*changed, *others])
+        self._review()
         if self.subscriptions is not None:
-            self.subscriptions.describe_again([now.symbol_id for _, now in renamed])
             self.subscriptions.pursue()
+
+    def not_relisted(self) -> None:
+        """The venue gave no list."""
+        self.listing.failed()
 
     # -- what the account asks
 
@@ -195,9 +208,7 @@ class Feed:
             self.subscriptions = None
         if self.watch is not None:
             self.watch.pause()
-        if self._relist is not None:
-            self._relist.cancel()
-            self._relist = None
+        self.listing.end()
         self.ticks.forget()
 
     # -- what the subscriptions tell
@@ -229,7 +240,15 @@ class Feed:
         if error.code in {"SYMBOL_NOT_FOUND", "UNKNOWN_SYMBOL"}:
             self._relist_soon()
         if symbol is not None:
-            self._give_back(symbol.key, Wanted(symbol.name, code=error.code, message=str(error)))
+            why = f"the venue does not send {symbol.name} now: {error}; it is asked again"
+            self._cannot_be_had(symbol.key, Wanted(symbol.name, True, error.code, why))
+
+    def _had(self, symbol_ids: Collection[int]) -> None:
+        keys = self._keys(symbol_ids)
+        for key in keys if self.unavailable else ():
+            if (told := self.unavailable.pop(key, None)) is not None:
+                self._tell(key, Wanted(told.name))
+        self._causes.drop(keys)
 
     # -- inside
 
@@ -269,28 +288,18 @@ class Feed:
         symbol = self.catalogue.by_id(symbol_id) if self.catalogue else None
         return str(symbol_id) if symbol is None else symbol.name
 
-    def _take(self, catalogue: Catalogue) -> None:
-        self.catalogue = catalogue
-        self._listed_at = self._clock.seconds()
-        if catalogue.shadowed:
-            self.log.warn(
-                "{count} symbols have the name of another in a different case, and cannot be had",
-                count=len(catalogue.shadowed),
-            )
-
     def _relist_soon(self) -> None:
-        if self._relist is None and self.subscriptions is not None:
-            pause_s = self._listed_at + RELIST_PAUSE_S - self._clock.seconds()
-            self._relist = self._clock.callLater(max(RELIST_SOON_S, pause_s), self._list_again)
-            errands.lead_on()
-            self._relist_for = errands.current()
+        if self.subscriptions is not None:
+            self.listing.soon()
 
-    def _list_again(self) -> None:
-        self._relist = None
-        # Asked counts as listed: a venue that gives no list is not to be asked every second.
-        self._listed_at = self._clock.seconds()
-        with errands.on_behalf_of(self._relist_for):
-            self.session.list_again()
+    def _moved(self, before: Catalogue | None, now: Catalogue) -> list[int]:
+        """The ids by which an earlier list had what is wanted, where they are others now."""
+        pairs = [(before.by_name(key), now.by_name(key)) for key in self._wanted()] if before else ()
+        return [
+            was.symbol_id
+            for was, symbol in pairs
+            if was is not None and symbol is not None and was.symbol_id != symbol.symbol_id
+        ]
 
     def _keys(self, symbol_ids: Iterable[int]) -> list[str]:
         symbols = map(self.catalogue.by_id, symbol_ids) if self.catalogue else ()
@@ -303,16 +312,39 @@ class Feed:
         symbols = map(self._symbol, self._wanted())
         return {s.symbol_id for s in symbols if s is not None and s.enabled}
 
-    def _withdraw_unknown(self) -> None:
+    def _review(self) -> None:
+        """What the newest list means for what is wanted."""
+        catalogue, is_wanting = self.catalogue, False
+        if catalogue is None:
+            return
         for key in list(self._wanted()):
-            resolved = self._names.look_up(key, self.catalogue, self.subscriptions)
-            if resolved.code is not None:
-                self._give_back(key, resolved)
+            missing = self._names.missing(key, catalogue)
+            is_wanting = is_wanting or missing is not None or catalogue.former(key) is not None
+            if missing is None:
+                continue
+            if missing.pending:
+                self._cannot_be_had(key, missing)
+            elif self.listing.lists > 1:
+                # Wanted before there was a list, and in none of them.
+                self._tell(key, missing)
+                self._causes.drop([key])
+        self.listing.is_wanting(is_wanting)
 
-    def _give_back(self, key: str, wanted: Wanted) -> None:
+    def _cannot_be_had(self, key: str, wanted: Wanted) -> None:
+        """The want is kept; clients are told why, once for each reason."""
+        before = self.unavailable.get(key)
+        if before is not None and before.code == wanted.code:
+            return
+        wants = self._wanted()
+        for gone in [each for each in self.unavailable if each not in wants]:
+            del self.unavailable[gone]
+        if key in wants:
+            self.unavailable[key] = wanted
+            self._tell(key, wanted)
+
+    def _tell(self, key: str, wanted: Wanted) -> None:
         with errands.on_behalf_of(self._causes.of([key]) or errands.current()):
-            self._withdraw(key, wanted)
-        self._causes.drop([key])
+            self._change(key, wanted)
 
     def _become(self, phase: Phase, **why: Any) -> None:
         before = self.state

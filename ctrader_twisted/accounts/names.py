@@ -8,7 +8,8 @@ lists of that kind are remembered. All others are looked up name by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -21,12 +22,16 @@ from ctrader_twisted.upstream.subscriptions import Subscriptions
 # nothing from being remembered.
 REMEMBERED = 64
 
+# What keeps a symbol from being asked for, as the list has it.
+OF_THE_LIST = frozenset({"SYMBOL_DISABLED", "SYMBOL_NOT_LISTED"})
+
 
 class Wanted(Struct, frozen=True, gc=False):
     """What became of one name in a request to subscribe.
 
-    ``name`` is the catalogue's spelling where the symbol is known. ``code`` and ``message`` are
-    set when it cannot be had; ``pending`` until the venue has confirmed.
+    ``name`` is the catalogue's spelling where the symbol is known; ``pending`` until the venue has
+    confirmed. ``code`` and ``message`` are set when it cannot be had: now, and the want is kept,
+    when it is ``pending``; else it is refused.
     """
 
     name: str
@@ -34,10 +39,15 @@ class Wanted(Struct, frozen=True, gc=False):
     code: str | None = None
     message: str | None = None
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is not wanted any more."""
+        return self.code is not None and not self.pending
+
 
 class Meaning(Struct, frozen=True):
     """What a list of names means: each of them, in order, and the keys (upper-case names) of those
-    that can be had. ``is_had``: of all of them the venue has confirmed and described.
+    that are wanted. ``is_had``: of all of them the venue has confirmed and described.
     """
 
     wanted: tuple[Wanted, ...]
@@ -59,10 +69,19 @@ class Known(Struct, frozen=True):
 class Names:
     """Looks names up in the catalogue of the day."""
 
-    def __init__(self, *, causes: Causes, relist: Callable[[], None]) -> None:
-        """``relist`` asks for a new list of symbols, since somebody knows one that we do not."""
+    def __init__(
+        self,
+        *,
+        causes: Causes,
+        relist: Callable[[], None],
+        unavailable: Mapping[str, Wanted] = MappingProxyType({}),
+    ) -> None:
+        """``relist`` asks for a new list of symbols, since somebody knows one that we do not;
+        ``unavailable``: by key, what clients were told of symbols that cannot be had now.
+        """
         self._causes = causes
         self._relist = relist
+        self._unavailable = unavailable
         self._known: dict[tuple[str, ...], Known] = {}
 
     def resolve(
@@ -88,29 +107,47 @@ class Names:
         return [s.symbol_id for s in found if s is not None and s.enabled]
 
     def look_up(self, name: str, catalogue: Catalogue | None, ours: Subscriptions | None) -> Wanted:
-        """What one name means; nobody in particular asks."""
+        """What one name means to a client that asks for it."""
         if catalogue is None:
             return Wanted(name, pending=True)
         symbol = catalogue.by_name(name)
         if symbol is None:
             # Perhaps it is new: the list that follows then goes to everybody.
             self._relist()
-            return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
-        if not symbol.enabled:
-            why = f"{symbol.name} is not enabled"
-            return Wanted(symbol.name, code="SYMBOL_DISABLED", message=why)
-        if ours is None:
-            return Wanted(symbol.name, pending=True)
-        if not _has(ours, {symbol.symbol_id}):
+        if symbol is None or not symbol.enabled:
+            return self.missing(name, catalogue) or Wanted(name, pending=True)
+        if ours is not None and not _has(ours, {symbol.symbol_id}):
             # Also when its prices come already: perhaps its description was refused.
             ours.forgive(symbol.symbol_id)
-        return Wanted(symbol.name, pending=symbol.symbol_id not in ours.confirmed)
+            told = self._unavailable.get(symbol.key)
+            if told is not None and told.code not in OF_THE_LIST:
+                return told
+        return Wanted(symbol.name, ours is None or symbol.symbol_id not in ours.confirmed)
+
+    def missing(self, name: str, catalogue: Catalogue) -> Wanted | None:
+        """Why a name cannot be asked for, as the list has it; None when it can."""
+        symbol = catalogue.by_name(name)
+        if symbol is None:
+            return self._not_listed(name, catalogue)
+        if symbol.enabled:
+            return None
+        why = f"{symbol.name} is not enabled; its prices follow when it is"
+        return Wanted(symbol.name, True, "SYMBOL_DISABLED", why)
 
     def __len__(self) -> int:
         """How many lists are remembered."""
         return len(self._known)
 
     # -- inside
+
+    def _not_listed(self, name: str, catalogue: Catalogue) -> Wanted:
+        former = catalogue.former(name)
+        if former is None:
+            return Wanted(name, code="UNKNOWN_SYMBOL", message=f"there is no symbol {name!r}")
+        now = catalogue.by_id(former.symbol_id)
+        called = "" if now is None else f", which calls it {now.name} now"
+        why = f"{former.name} is not in the venue's list{called}; its prices follow when it is"
+        return Wanted(former.name, True, "SYMBOL_NOT_LISTED", why)
 
     def _look_up_all(
         self, asked: tuple[str, ...], catalogue: Catalogue | None, ours: Subscriptions | None
@@ -119,7 +156,7 @@ class Names:
         for one in wanted:
             if one.pending:
                 self._causes.note(one.name.upper())
-        return Meaning(wanted, frozenset(one.name.upper() for one in wanted if one.code is None))
+        return Meaning(wanted, frozenset(one.name.upper() for one in wanted if not one.is_refused))
 
     def _remember(
         self,

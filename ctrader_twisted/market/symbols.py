@@ -3,38 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from ctrader_twisted.market.model import Symbol
+
+# So many symbols that are not listed any more are remembered; the oldest are forgotten first.
+FORMER_MOST = 10_000
 
 
 class Catalogue:
     """The symbols of one account at one venue. Ids must never be carried to another.
 
-    Names are compared upper-case; of two enabled symbols whose names differ in case only, the
-    first counts, and ``shadowed`` holds the others.
+    Names are compared upper-case; of two enabled symbols whose names differ in case only, and of
+    two entries with the same id, the one that was known before counts, else the first.
+    ``shadowed`` holds the others. Symbols of earlier lists stay known: one that the list leaves
+    out can still be asked for by its id, but is not in ``names``.
     """
 
-    def __init__(self, symbols: Iterable[Symbol]) -> None:
-        self._by_key: dict[str, Symbol] = {}
-        self._by_id: dict[int, Symbol] = {}
+    def __init__(self, symbols: Iterable[Symbol], before: Catalogue | None = None) -> None:
+        """``before``: the catalogue that this one replaces."""
+        self.listed = tuple(symbols)
         self.shadowed: list[Symbol] = []
-        for symbol in symbols:
-            self._by_id[symbol.symbol_id] = symbol
-            first = self._by_key.get(symbol.key)
-            if first is None or (symbol.enabled and not first.enabled):
-                self._by_key[symbol.key] = symbol
-            elif symbol.enabled:
-                self.shadowed.append(symbol)
+        known = {} if before is None else before._by_id
+        self._by_id: dict[int, Symbol] = {}
+        for symbol in self.listed:
+            self._choose(self._by_id, symbol.symbol_id, symbol, known)
+        self._by_key: dict[str, Symbol] = {}
+        for symbol in self._by_id.values():
+            self._choose(self._by_key, symbol.key, symbol, known)
         self.names = tuple(s.name for s in self._by_key.values() if s.enabled)
+        self._count = len(self._by_id)
+        self._former = {} if before is None else self._left_out(before)
+        for symbol in self._former.values():
+            # One whose id has another name now is known by that one only.
+            if symbol.symbol_id not in self._by_id:
+                self._by_id[symbol.symbol_id] = self._by_key[symbol.key] = symbol
 
     def by_name(self, name: str) -> Symbol | None:
-        """The symbol called ``name`` in any case; None when there is none."""
+        """The symbol called ``name`` in any case; None when there is none, or it has another name
+        now (see `former`).
+        """
         # Most names come as the keys are: in upper case.
         return self._by_key.get(name) or self._by_key.get(name.upper())
 
     def by_id(self, symbol_id: int) -> Symbol | None:
         """The symbol with this id; None when there is none."""
         return self._by_id.get(symbol_id)
+
+    def former(self, name: str) -> Symbol | None:
+        """The symbol of an earlier list that this list does not have by that name."""
+        return self._former.get(name.upper())
 
     def renamed_since(self, before: Catalogue) -> list[tuple[Symbol, Symbol]]:
         """What the symbols whose names are others now were in an earlier list, and are."""
@@ -44,5 +62,43 @@ class Catalogue:
             if (known := before.by_id(symbol_id)) is not None and known.name != symbol.name
         ]
 
+    def is_fraction_of(self, before: Catalogue) -> bool:
+        """True when this list is without most of the symbols that could be had by an earlier one:
+        it has no symbol, or only disabled ones, or neither names nor ids of more than half.
+        """
+        if not self.names:
+            return bool(before.names)
+        kept = 0
+        for name in before.names:
+            known = before.by_name(name)
+            same = (self.by_name(name), known and self.by_id(known.symbol_id))
+            kept += any(symbol is not None and symbol.enabled for symbol in same)
+        return 2 * kept < len(before.names)
+
     def __len__(self) -> int:
-        return len(self._by_id)
+        return self._count
+
+    # -- inside
+
+    def _choose(
+        self, table: dict[Any, Symbol], key: int | str, symbol: Symbol, known: dict[int, Symbol]
+    ) -> None:
+        """Of two that claim the same place: an enabled one, one that was known before, the first."""
+        first = table.setdefault(key, symbol)
+        if first is symbol:
+            return
+        if _rank(symbol, known) > _rank(first, known):
+            table[key], symbol = symbol, first
+        if symbol.enabled:
+            self.shadowed.append(symbol)
+
+    def _left_out(self, before: Catalogue) -> dict[str, Symbol]:
+        """The symbols of earlier lists whose names this list does not have, newest last."""
+        earlier = {**before._former, **before._by_key}
+        former = [symbol for key, symbol in earlier.items() if key not in self._by_key]
+        return {symbol.key: symbol for symbol in former[-FORMER_MOST:]}
+
+
+def _rank(symbol: Symbol, known: dict[int, Symbol]) -> tuple[bool, bool]:
+    was = known.get(symbol.symbol_id)
+    return symbol.enabled, was is not None and was.key == symbol.key

@@ -97,6 +97,11 @@ class Ticks:
         quote = self._quotes.get(symbol_id)
         return None if quote is None else quote.tick
 
+    def is_priced(self, symbol_id: int) -> bool:
+        """Whether a price of this symbol came since the venue last stopped sending it."""
+        quote = self._quotes.get(symbol_id)
+        return quote is not None and (quote.bid or quote.ask) > 0
+
     def newest(self, symbol_ids: Iterable[int]) -> list[Tick]:
         """The newest ticks of those that have had one in this life of the session."""
         quotes = map(self._quotes.get, symbol_ids)

@@ -28,6 +28,10 @@ from ctrader_twisted.refusals import (
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
+# What was refused is asked for again: first so soon, each time twice as late, up to RETRY_MAX_S.
+REFUSED_FIRST_S = 2.0
+# And no more than one request of that kind in so many seconds, while they are refused.
+REFUSED_PACE_S = 1.0
 # What fails more often in a row may fail because of one of its ids.
 PATIENCE = 2
 
@@ -44,7 +48,8 @@ class Pursuit:
 
     A batch that is refused because of one of its ids is halved until the guilty one stands
     alone, so that one bad id cannot silence the others. So is one that fails again and again for
-    no reason of its own: the guilty id then rests, and is asked for once a minute.
+    no reason of its own. The guilty id is then set aside, and asked for again later: a refusal is
+    an answer of now. Ids that were set aside are never asked for together with others.
     """
 
     log = Logger()
@@ -52,6 +57,8 @@ class Pursuit:
     _rest: IDelayedCall | None = None
     _pauses = _in_vain = 0
     _ended = False
+    # How many ids that were set aside are asked for at once, and not before when.
+    _group, _not_before = 0, 0.0
 
     def __init__(
         self,
@@ -66,13 +73,14 @@ class Pursuit:
         batch: int,
         in_flight: int = 4,
         already: str | None = None,
+        already_all: bool = True,
         freed: Callable[[], None] = lambda: None,
     ) -> None:
         """``missing`` gives the ids still to ask for, those in flight or refused included;
         ``reached`` is told the ids that are as wanted now, also after the end; ``refused`` one id
-        that the venue will not give; ``not_authorised`` that the account has lost its place.
-        ``already`` is the code of a refusal that says it was so before; ``freed`` is called when
-        ids that were asked for, or rested, were not reached.
+        that the venue does not give now, each time that it says so; ``not_authorised`` that the
+        account has lost its place. ``already`` is the code of a refusal that says it was so
+        before; ``freed`` is called when ids that were asked for, or set aside, were not reached.
         """
         self._name = name
         self._clock = clock
@@ -81,30 +89,51 @@ class Pursuit:
         self._reached = reached
         self._refused = refused
         self._not_authorised = not_authorised
-        self._batch = batch
+        self._batch = self._group = batch
         self._room = in_flight
-        self._already = already
+        self._already, self._already_all = already, already_all
         self._freed = freed
         self._next: list[list[int]] = []
         self._unanswered: dict[tuple[int, ...], int] = {}
         self.busy: set[int] = set()
-        self.given_up: dict[int, VenueRefusal] = {}
+        # Why the venue does not give what was refused, until it is reached or not missing.
+        self.refusals: dict[int, VenueRefusal] = {}
+        self._times_refused: dict[int, int] = {}
+        # When each id that was set aside is asked for again.
+        self._aside: dict[int, float] = {}
         # How many answers there had been when an id was last asked for in vain.
         self._answers, self._failed_at = 0, dict[int, int]()
-        self._resting: set[int] = set()
 
     def pursue(self) -> None:
         """Ask for what is missing now. Call it after every change of what is wanted or had."""
         # Looked at anew for each batch: an answer that comes at once changes what is missing.
         while self._room and not self._ended and self._pause is None:
-            ids = self._next.pop() if self._next else self._next_batch()
+            ids = self._next.pop() if self._next else self._next_batch() or self._next_group()
             if not ids:
-                return
+                break
             self._request(ids)
+        self._wake()
 
     def forgive(self, symbol_id: int) -> None:
-        """Somebody asks again for an id that was refused: so shall we."""
-        self.given_up.pop(symbol_id, None)
+        """Somebody asks again for an id that was refused: so shall we, as soon as the pace lets
+        us.
+        """
+        if symbol_id in self._aside and symbol_id in self._times_refused:
+            self._aside[symbol_id] = self._clock.seconds()
+
+    def forget(self, symbol_ids: Iterable[int]) -> None:
+        """It does not matter any more why these were refused."""
+        for symbol_id in symbol_ids:
+            self._aside.pop(symbol_id, None)
+            self.refusals.pop(symbol_id, None)
+            self._times_refused.pop(symbol_id, None)
+
+    def next_attempt_s(self, symbol_id: int) -> float | None:
+        """In how many seconds an id that was set aside is asked for again, at the earliest; None
+        when it was not.
+        """
+        due = self._aside.get(symbol_id)
+        return None if due is None else max(0.0, due - self._clock.seconds())
 
     def end(self) -> None:
         """The life of the session is over; nothing is asked for any more."""
@@ -118,11 +147,27 @@ class Pursuit:
         asked = (
             symbol_id
             for symbol_id in self._missing()
-            if not (symbol_id in self.busy or symbol_id in self.given_up)
-            and symbol_id not in self._resting
+            if symbol_id not in self.busy and symbol_id not in self._aside
         )
         # Fewer at a time, so that something succeeds and the rest is known to be at fault.
         return list(islice(asked, max(1, self._batch >> max(0, self._in_vain - PATIENCE))))
+
+    def _next_group(self) -> list[int]:
+        """Ids that were set aside and whose time has come."""
+        now = self._clock.seconds()
+        due = [symbol_id for symbol_id, at in self._aside.items() if at <= now]
+        if not due or now < self._not_before:
+            return []
+        missing = set(self._missing())
+        gone = [symbol_id for symbol_id in due if symbol_id not in missing]
+        self.busy.difference_update(gone)
+        self.forget(gone)
+        group = [symbol_id for symbol_id in due if symbol_id in missing][: self._group]
+        if group:
+            self._not_before = now + REFUSED_PACE_S
+        for symbol_id in group:
+            del self._aside[symbol_id]
+        return group
 
     def _request(self, ids: list[int]) -> None:
         self._room -= 1
@@ -148,7 +193,7 @@ class Pursuit:
             for symbol_id in ids if self._failed_at else ():
                 self._failed_at.pop(symbol_id, None)
             self._unanswered.pop(tuple(ids), None)
-            self._reached(ids)
+            self._are_reached(ids)
         self.pursue()
 
     def _not_reached(self, failure: Failure, ids: list[int]) -> None:
@@ -202,34 +247,78 @@ class Pursuit:
             if self._pause is None:
                 self._in_vain = min(self._in_vain + 1, PATIENCE + self._batch.bit_length())
             self._wait(error)
-        elif error.code == self._already and (was_asked_before or len(ids) == 1):
-            self._reached(ids)
+        elif error.code == self._already and (
+            len(ids) == 1 or (was_asked_before and self._already_all)
+        ):
+            self._are_reached(ids)
         elif len(ids) > 1:
-            middle = len(ids) // 2
-            self._next += [ids[middle:], ids[:middle]]
+            self._halve(ids)
         elif remedy in _LATER:
             self._leave_alone(error, ids[0])
         else:
-            self._give_up(error, ids[0])
+            self._set_aside(error, ids[0])
 
-    def _give_up(self, error: VenueRefusal, symbol_id: int) -> None:
-        self.log.warn(
-            "{name}: symbol {id} refused: {error}", name=self._name, id=symbol_id, error=error
-        )
-        self.given_up[symbol_id] = error
-        self._refused(symbol_id, error)
+    def _are_reached(self, ids: list[int]) -> None:
+        if not self._times_refused.keys().isdisjoint(ids):
+            # The venue gives again what it refused: faster, until it refuses again.
+            self._group, self._not_before = min(2 * self._group, self._batch), 0.0
+            self.forget(ids)
+        self._reached(ids)
+
+    def _halve(self, ids: list[int]) -> None:
+        if not self._times_refused.keys().isdisjoint(ids):
+            self._group = max(1, len(ids) // 2)
+        # What came with the refusal, or is not wanted any more, is not asked for again.
+        missing = set(self._missing())
+        left = [symbol_id for symbol_id in ids if symbol_id in missing]
+        middle = len(left) // 2
+        self._next += [part for part in (left[middle:], left[:middle]) if part]
+
+    def _set_aside(self, error: VenueRefusal, symbol_id: int) -> None:
+        """One that the venue refuses: later, ever less often."""
+        times = self._times_refused.get(symbol_id, 0)
+        self._times_refused[symbol_id] = times + 1
+        # 2**n without an upper bound would overflow after months of refusals.
+        delay_s = min(REFUSED_FIRST_S * 2.0 ** min(times, 32), RETRY_MAX_S)
+        self._put_off(error, symbol_id, max(delay_s, advised_s(error, 0.0)))
 
     def _leave_alone(self, error: Exception, symbol_id: int) -> None:
         """One that cannot be had now, and that will heal: later, without holding up others."""
-        self._resting.add(symbol_id)
-        self.log.info("{name}: {id} later: {error}", name=self._name, id=symbol_id, error=error)
-        if self._rest is None:
-            self._rest = self._clock.callLater(RETRY_MAX_S, self._rested)
+        if not isinstance(error, VenueRefusal):
+            error = VenueRefusal("NO_ANSWER", str(error))
+        self._put_off(error, symbol_id, RETRY_MAX_S)
+
+    def _put_off(self, error: VenueRefusal, symbol_id: int, delay_s: float) -> None:
+        before = self.refusals.get(symbol_id)
+        say = self.log.debug if before is not None and before.code == error.code else self.log.warn
+        say(
+            "{name}: symbol {id} refused: {error}; again in {delay:g} s",
+            name=self._name,
+            id=symbol_id,
+            error=error,
+            delay=delay_s,
+        )
+        self._aside[symbol_id] = self._clock.seconds() + delay_s
+        self.refusals[symbol_id] = error
+        if remedy_for(error) is not Remedy.SUCCEED:
+            self._refused(symbol_id, error)
+
+    def _wake(self) -> None:
+        """Look again when the first of those that were set aside is due."""
+        if self._ended or not self._aside or not self._room or self._pause is not None:
+            return
+        due = max(min(self._aside.values()), self._not_before)
+        if self._rest is not None:
+            if self._rest.getTime() <= due:
+                return
+            self._rest.cancel()
+        self._rest = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._rested)
 
     def _rested(self) -> None:
         self._rest = None
-        self.busy -= self._resting
-        self._resting.clear()
+        # What had no answer counts as asked for until now.
+        now = self._clock.seconds()
+        self.busy -= {symbol_id for symbol_id, at in self._aside.items() if at <= now}
         self.pursue()
         self._freed()
 

@@ -38,6 +38,10 @@ RETRY_MAX_S = 60.0
 STABLE_AFTER_S = 60.0
 
 
+class NoSymbols(ProtocolError):
+    """The first list of symbols of an account has none that can be had."""
+
+
 class SessionListener(Protocol):
     """Who is told about one account's session. Required, so that nothing is said to nobody."""
 
@@ -68,6 +72,9 @@ class SessionListener(Protocol):
     def relisted(self, catalogue: Catalogue) -> None:
         """The symbols as they are now, because somebody asked for them again."""
 
+    def not_relisted(self) -> None:
+        """The venue gave no list of symbols when it was asked for it again."""
+
 
 class Session:
     """One account on one connection after another."""
@@ -93,7 +100,7 @@ class Session:
         self._retry: IDelayedCall | None = None
         self._attempts = 0
         self._ready_at = 0.0
-        self._was_ready = False
+        self._was_ready = self._was_listed = False
         self.is_ready = False
         # A list of symbols was asked for on this connection, and not waited for any longer; and
         # what the authentication before it had said, as in `SessionListener.ready`.
@@ -209,7 +216,9 @@ class Session:
         self._try_in(self._back_off(self._attempts - 1) if self._attempts else 0.0, reason)
 
     def list_again(self) -> None:
-        """Fetch the symbols anew; the listener's `relisted` follows, unless this life ends."""
+        """Fetch the symbols anew; the listener's `relisted` or `not_relisted` follows, unless this
+        life ends.
+        """
         if self.is_ready:
             run(self._relist(self._life), self.log)
 
@@ -232,6 +241,8 @@ class Session:
             return
         except (VenueRefusal, RequestTimeout, ProtocolError) as error:
             self.log.warn("the symbols could not be listed again: {error}", error=error)
+            if life == self._life:
+                self._listener.not_relisted()
             return
         if life == self._life:
             self._listener.relisted(Catalogue(translate.symbols(answer)))
@@ -249,9 +260,14 @@ class Session:
         return answer
 
     def _listed(self, answer: api_pb2.ProtoOASymbolsListRes) -> None:
+        catalogue = Catalogue(translate.symbols(answer))
+        if not catalogue.names and not self._was_listed:
+            # Nothing could be subscribed to. A venue that was just started may not have them yet.
+            self._not_opened(NoSymbols("the venue lists no symbol that can be subscribed to"))
+            return
         self._ready_at = self._clock.seconds()
-        self.is_ready = self._was_ready = True
-        self._listener.ready(Catalogue(translate.symbols(answer)), self._kept)
+        self.is_ready = self._was_ready = self._was_listed = True
+        self._listener.ready(catalogue, self._kept)
 
     async def _authenticate(self) -> bool:
         request = translate.account_auth(self.account_id, self._access_token())
@@ -266,6 +282,8 @@ class Session:
 
     def _not_opened(self, error: VenueRefusal | RequestTimeout | ProtocolError) -> None:
         code = "NO_ANSWER" if isinstance(error, RequestTimeout) else "UNEXPECTED_ANSWER"
+        if isinstance(error, NoSymbols):
+            code = "NO_SYMBOLS"
         if isinstance(error, VenueRefusal):
             if remedy_for(error) in CONNECTION_WIDE:
                 # The application ends the connection because of it, and `closed` follows.

@@ -13,15 +13,19 @@ from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ctrader_twisted import errands
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import SymbolDetails
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.upstream import translate
+from ctrader_twisted.upstream.first_prices import FirstPrices
 from ctrader_twisted.upstream.pursuit import Pursuit
 from ctrader_twisted.upstream.requests import AnswerT, Lane
+
+# Symbols that change are described again no more often than that.
+DESCRIBE_PACE_S = 1.0
 
 
 class Asker(Protocol):
@@ -52,6 +56,8 @@ class Subscriptions:
 
     restored_s: float | None = None
     _ended = False
+    _describing: IDelayedCall | None = None
+    _not_before = 0.0
 
     def __init__(
         self,
@@ -67,10 +73,12 @@ class Subscriptions:
         causes_of: Callable[[Collection[int]], str] = lambda _: "",
         had: Callable[[Collection[int]], None] = lambda _: None,
         belated: Callable[[Collection[int]], None] = lambda _: None,
+        heard: Callable[[int], bool] = lambda _: True,
     ) -> None:
         """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
-        what it will not send, ``had`` what is confirmed and described, ``belated`` what was begun
-        or ended after this life (see `doubt`). ``left_over``: ids that an earlier life on the same
+        what it does not send now, each time that it says so, ``had`` what is confirmed and
+        described, ``belated`` what was begun or ended after this life (see `doubt`). ``heard``:
+        whether a price of a symbol has come (see `FirstPrices`). ``left_over``: ids that an earlier life on the same
         connection was subscribed to; they are unsubscribed first, since only a new subscription
         brings a full price. ``causes_of``: for whom, as the log has it.
         """
@@ -82,6 +90,7 @@ class Subscriptions:
         self._tell_belated = belated
         self.confirmed, self.described = set(left_over), set[int]()
         self._renew = self.confirmed.copy()
+        self._changed = set[int]()
         self._clock, self._began_at = clock, clock.seconds()
         # What one of the three had in hand another may have waited for.
         thrown_out, freed = self._thrown_out, self.pursue
@@ -91,7 +100,15 @@ class Subscriptions:
         start = self._to_subscribe, self._ask_subscribe, self._started
         self._subscribe = pursuit("subscribe", *start, refused, already="ALREADY_SUBSCRIBED")
         stop = self._to_unsubscribe, self._ask_unsubscribe, self._stopped
-        self._unsubscribe = pursuit("unsubscribe", *stop, self._was_not)
+        # What one client of ours is not sent is no reason to tell anybody.
+        self._unsubscribe = pursuit(
+            "unsubscribe",
+            *stop,
+            lambda _, __: None,
+            already="NOT_SUBSCRIBED_TO_SPOTS",
+            already_all=False,
+        )
+        self._first_prices = FirstPrices(clock=clock, heard=heard, renew=self.doubt)
 
     def pursue(self) -> None:
         """Ask for whatever is missing now."""
@@ -110,7 +127,14 @@ class Subscriptions:
 
     def refusal(self, symbol_id: int) -> VenueRefusal | None:
         """Why the venue does not send this symbol, if it refused."""
-        return self._subscribe.given_up.get(symbol_id) or self._describe.given_up.get(symbol_id)
+        return self._subscribe.refusals.get(symbol_id) or self._describe.refusals.get(symbol_id)
+
+    def next_attempt_s(self, symbol_id: int) -> float | None:
+        """In how many seconds a symbol that was refused is asked for again; None when it was not
+        refused, or is asked for now.
+        """
+        waits = (self._subscribe.next_attempt_s(symbol_id), self._describe.next_attempt_s(symbol_id))
+        return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def forgive(self, symbol_id: int) -> None:
         """Somebody asks again for a refused symbol: so shall we."""
@@ -118,9 +142,14 @@ class Subscriptions:
         self._describe.forgive(symbol_id)
 
     def describe_again(self, symbol_ids: Iterable[int]) -> None:
-        """The venue changed these symbols."""
-        self.described.difference_update(symbol_ids)
-        self._describe.pursue()
+        """The venue changed these symbols. Events in a row cost one request a second."""
+        self._changed.update(symbol_ids)
+        if self._describing is None and not self._ended:
+            wait_s = max(0.0, self._not_before - self._clock.seconds())
+            if wait_s:
+                self._describing = self._clock.callLater(wait_s, self._describe_changed)
+            else:
+                self._describe_changed()
 
     def doubt(self, symbol_ids: Collection[int]) -> None:
         """A request of an earlier life was carried out now. What the venue sends of these symbols
@@ -133,8 +162,18 @@ class Subscriptions:
     def end(self) -> None:
         """The life of the session is over; late answers are for the next one."""
         self._ended = True
-        for pursuit in (self._describe, self._subscribe, self._unsubscribe):
-            pursuit.end()
+        for each in (self._describe, self._subscribe, self._unsubscribe, self._first_prices):
+            each.end()
+        if self._describing is not None:
+            self._describing.cancel()
+            self._describing = None
+
+    def _describe_changed(self) -> None:
+        self._describing = None
+        self._not_before = self._clock.seconds() + DESCRIBE_PACE_S
+        self.described -= self._changed
+        self._changed.clear()
+        self._describe.pursue()
 
     # -- what is missing
 
@@ -151,7 +190,7 @@ class Subscriptions:
         return sorted(missing - self._subscribe.busy)
 
     def _is_missing(self) -> bool:
-        return bool(set(self._wanted()) - self.confirmed - self._subscribe.given_up.keys())
+        return bool(set(self._wanted()) - self.confirmed - self._subscribe.refusals.keys())
 
     # -- asking
 
@@ -165,8 +204,10 @@ class Subscriptions:
                 return
             details = translate.symbol_details(message)
             self._tell_described(details)
-            if not {symbol.symbol_id for symbol in details}.issuperset(ids):
-                # Found by halving, like every symbol that spoils a list.
+            told = {symbol.symbol_id for symbol in details}
+            if not told.issuperset(ids):
+                self._are_described(told.intersection(ids))
+                # Found by halving what is left, like every symbol that spoils a list.
                 raise VenueRefusal("SYMBOL_NOT_FOUND", "the venue does not describe this symbol")
 
         return answer.addCallback(known)
@@ -207,6 +248,7 @@ class Subscriptions:
         self._tell_had(self.described.intersection(symbol_ids))
         if self.restored_s is None and not self._is_missing():
             self.restored_s = self._clock.seconds() - self._began_at
+        self._first_prices.expect(symbol_ids)
         # Meanwhile nobody may want it any more.
         self._unsubscribe.pursue()
 
@@ -216,14 +258,9 @@ class Subscriptions:
             return
         self.confirmed.difference_update(symbol_ids)
         self._renew.difference_update(symbol_ids)
-        for symbol_id in symbol_ids:
-            self._unsubscribe.forgive(symbol_id)
+        self._first_prices.stop(symbol_ids)
         self._tell_stopped(symbol_ids)
         self._subscribe.pursue()
-
-    def _was_not(self, symbol_id: int, _: VenueRefusal) -> None:
-        # What cannot be unsubscribed was not subscribed.
-        self._stopped([symbol_id])
 
     def _thrown_out(self, error: VenueRefusal) -> None:
         self._session.reopen(error.code, str(error))

@@ -1,7 +1,7 @@
 """Everybody who is connected to the tick stream, and the one status of the back end.
 
 Implements AccountListener: what the account announces becomes a status for all, what it delivers
-goes to the fan-out, what it withdraws is told to those who wanted it.
+goes to the fan-out, what becomes of a want is told to those who have it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Client(Protocol):
     def closed(self) -> Deferred[object]:
         """Fires when the connection is gone."""
 
-    def withdrawn(self, wanted: Wanted) -> None:
-        """A want of this client turned out to be impossible."""
+    def want_changed(self, wanted: Wanted) -> None:
+        """What became of a want of this client (see `Wanted`)."""
 
 
 HEALTH = "health"
@@ -145,16 +145,18 @@ class Audience:
         concerned = [self._clients.get(consumer) for consumer in consumers]
         self._tell(warning, [c for c in concerned if c is not None and HEALTH in c.features])
 
-    def withdrawn(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
-        """A want that was accepted turned out to be impossible."""
+    def want_changed(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
+        """What became of a want that was accepted."""
         concerned = [self._clients[consumer] for consumer in consumers if consumer in self._clients]
         for client in concerned:
-            client.withdrawn(wanted)
+            client.want_changed(wanted)
         if self.client_log.has_room():
+            now = "cannot be had now" if wanted.code else "is had again"
             # With the correlation id of whoever it was for that the venue, or its list, was asked.
             self.log.info(
-                "clients told that {symbol!r} cannot be had: {count} ({code})",
+                "clients told that {symbol!r} {what}: {count} ({code})",
                 symbol=wanted.name,
+                what="cannot be had" if wanted.is_refused else now,
                 count=len(concerned),
                 code=wanted.code,
             )

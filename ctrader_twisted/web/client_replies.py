@@ -42,7 +42,7 @@ class SubscribeReplies:
 def _result(wanted: Wanted) -> contract.Result:
     return contract.Result(
         symbol=wanted.name,
-        status="subscribed" if wanted.code is None else "error",
+        status="error" if wanted.is_refused else "subscribed",
         message=wanted.message or UNSET,
         code=wanted.code or UNSET,
         pending=wanted.pending,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -69,23 +69,22 @@ def read_subscribe(payload: bytes) -> tuple[tuple[str, ...], bool]:
 
 
 def within(
-    names: Sequence[str], had: Collection[str], known: Collection[str] | None, room: float
+    names: Sequence[str], had: Collection[str], exists: Callable[[str], bool], room: float
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Those of ``names`` that may be subscribed to, and those beyond ``room`` more.
 
-    ``had`` are the names that the client has already, ``known`` those that there are (None: nobody
-    knows yet).
+    ``had`` are the names that the client has already; ``exists`` tells whether a name may be
+    wanted at all.
     """
     if len(names) <= room:
         return names, []
     wants = {name.upper() for name in had}
-    possible = None if known is None else {name.upper() for name in known}
     most = len(wants) + room
     allowed, beyond = [], []
     for name in names:
         key = name.upper()
-        # What cannot be had takes no place; the account says why.
-        if key in wants or (possible is not None and key not in possible):
+        # What does not exist takes no place; the account says so.
+        if key in wants or not exists(key):
             allowed.append(name)
         elif len(wants) < most:
             wants.add(key)

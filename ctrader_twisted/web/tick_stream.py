@@ -143,8 +143,8 @@ class TickStreamProtocol(GatedProtocol):
         self._gone.append(gone)
         return gone
 
-    def withdrawn(self, wanted: Wanted) -> None:
-        """A pending symbol turned out to be impossible."""
+    def want_changed(self, wanted: Wanted) -> None:
+        """A symbol that the client wants cannot be had now, is had after all, or does not exist."""
         self._tell_subscribed(UNSET, [wanted])
 
     # -- requests
@@ -203,7 +203,7 @@ class TickStreamProtocol(GatedProtocol):
         account, limit = self.factory.account, self.factory.audience.limits.symbols
         had = account.subscriptions(self.outbox)
         own, shared = limit - len(had), self.factory.lobby.room(self)
-        allowed, beyond = within(names, had, account.state.symbols, min(own, shared))
+        allowed, beyond = within(names, had, account.exists, min(own, shared))
         code, why = "LIMIT", f"a client may have {limit} symbols"
         if shared < own:
             code, why = "KEY_LIMIT", "the clients of this key have as many symbols as they may"

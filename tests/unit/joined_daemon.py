@@ -201,6 +201,7 @@ class Floor:
         self._clock = clock
         self.states: list[tuple[float, AccountState]] = []
         self.ticks: list[Tick] = []
+        self.news: list[Wanted] = []
         self.withdrawals: list[Wanted] = []
         self.health: list[tuple[float, FeedNews]] = []
         self.symbols: list[tuple[float, SymbolNews]] = []
@@ -214,9 +215,11 @@ class Floor:
         """AccountListener."""
         self.ticks.append(tick)
 
-    def withdrawn(self, consumers: Sequence[Any], wanted: Wanted) -> None:
+    def want_changed(self, consumers: Sequence[Any], wanted: Wanted) -> None:
         """AccountListener."""
-        self.withdrawals.append(wanted)
+        self.news.append(wanted)
+        if wanted.is_refused:
+            self.withdrawals.append(wanted)
 
     def feed_health(self, news: FeedNews) -> None:
         """AccountListener."""

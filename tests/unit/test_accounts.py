@@ -161,19 +161,26 @@ class NamesTest(AccountCase):
     """What becomes of the names that clients ask for."""
 
     def test_before_the_catalogue(self) -> None:
-        """Until the catalogue is known every name is pending; then the impossible is withdrawn."""
+        """Until the catalogue is known every name is pending; what two lists do not have is then
+        withdrawn, and what is disabled stays wanted.
+        """
         self.assertEqual(
             self.want("eurusd", "NOSUCH", "old"),
             [Wanted("eurusd", True), Wanted("NOSUCH", True), Wanted("old", True)],
         )
         self.connect()
-        self.assertEqual(self.told.names()[-3:], ["announce", "withdrawn", "withdrawn"])
-        gone = {w.name: (w.code, who) for who, w in self.told.all("withdrawn")}
+        self.assertEqual(self.told.names()[-2:], ["announce", "want_changed"])
+        self.clock.advance(2)
+        self.answer(api_pb2.ProtoOASymbolsListReq)
+        told = [(w.name, w.code, w.pending, who) for who, w in self.told.all("want_changed")]
         self.assertEqual(
-            gone,
-            {"NOSUCH": ("UNKNOWN_SYMBOL", [self.one]), "OLD": ("SYMBOL_DISABLED", [self.one])},
+            told,
+            [
+                ("OLD", "SYMBOL_DISABLED", True, [self.one]),
+                ("NOSUCH", "UNKNOWN_SYMBOL", False, [self.one]),
+            ],
         )
-        self.assertEqual(self.account.subscriptions(self.one), ["EurUsd"])
+        self.assertEqual(self.account.subscriptions(self.one), ["EurUsd", "OLD"])
         self.assertEqual(self.serve(), [("SymbolById", [1]), ("SubscribeSpots", [1])])
         self.over()
 
@@ -189,17 +196,18 @@ class NamesTest(AccountCase):
         self.over()
 
     def test_impossible_names(self) -> None:
-        """Unknown and disabled symbols are refused by name, and are not wanted."""
+        """Unknown symbols are refused by name, and are not wanted; disabled ones are kept."""
         self.connect()
         unknown, disabled = self.want("nosuch", "old")
         self.assertEqual((unknown.name, unknown.code), ("nosuch", "UNKNOWN_SYMBOL"))
         self.assertEqual((disabled.name, disabled.code), ("OLD", "SYMBOL_DISABLED"))
-        self.assertEqual(self.account.subscriptions(self.one), [])
+        self.assertEqual((unknown.is_refused, disabled.is_refused), (True, False))
+        self.assertEqual(self.account.subscriptions(self.one), ["OLD"])
         self.assertEqual(self.serve(), [])
         self.over()
 
     def test_refused_by_the_venue(self) -> None:
-        """A symbol that the venue will not send is withdrawn from all who want it."""
+        """A symbol that the venue does not send is told to all who want it, and asked for again."""
         self.connect()
         self.want("EURUSD", "GBPUSD")
         self.want("EURUSD", who=self.other)
@@ -211,25 +219,29 @@ class NamesTest(AccountCase):
                 refusal_of("SYMBOL_NOT_FOUND") if bad else ANSWERS[SUBSCRIBE](None),
                 request.client_message_id,
             )
-        ((who, wanted),) = self.told.all("withdrawn")
+        ((who, wanted),) = self.told.all("want_changed")
         self.assertEqual((set(who), wanted.code), ({self.one, self.other}, "SYMBOL_NOT_FOUND"))
-        self.assertEqual(self.account.subscriptions(self.one), ["GBPUSD"])
+        self.assertTrue(wanted.pending)
+        self.assertEqual(self.account.subscriptions(self.one), ["EurUsd", "GBPUSD"])
         self.serve()
         # Asking again is a new chance.
         self.want("EURUSD")
         self.assertEqual(self.serve(), [("SubscribeSpots", [1])])
+        self.assertEqual(self.told.last("want_changed")[1], Wanted("EurUsd"))
         self.over()
 
     def test_not_described_by_the_venue(self) -> None:
-        """A symbol without description is withdrawn, and its prices end with the grace."""
+        """A symbol without description stays wanted and subscribed; it is described later."""
         self.connect()
         self.want("EURUSD")
         self.answer(SUBSCRIBE)
         self.wire.answer(DETAILS, details_answer({}))
-        self.assertEqual(self.told.last("withdrawn")[1].code, "SYMBOL_NOT_FOUND")
-        self.clock.advance(0)
-        self.clock.advance(GRACE_S)
-        self.assertEqual(self.serve(), [("UnsubscribeSpots", [1])])
+        self.assertEqual(self.told.last("want_changed")[1].code, "SYMBOL_NOT_FOUND")
+        self.wire.say(spot(1, bid=10450, ask=10460))
+        self.clock.advance(2)
+        self.assertEqual(self.serve(), [("SymbolById", [1]), ("SymbolsList", [])])
+        self.assertEqual(self.ticks(), [("EurUsd", 10450, 10460, 1)])
+        self.assertEqual(self.told.last("want_changed")[1], Wanted("EurUsd"))
         self.over()
 
     def test_not_described_and_wanted_again(self) -> None:
@@ -261,8 +273,8 @@ class OutsidersTest(AccountCase):
         def fail(*_: Any) -> None:
             raise ValueError("a fault of the doors")
 
-        self.told.reactions |= {"announce": fail, "withdrawn": fail}
-        self.want("NOSUCH", "eurusd")
+        self.told.reactions |= {"announce": fail, "want_changed": fail}
+        self.want("old", "eurusd")
         self.connect()
         self.serve()
         self.assertEqual(self.account.confirmed(), 1)
@@ -305,6 +317,7 @@ class DemandTest(AccountCase):
         self.serve()
         self.account.leave(self.one)
         self.clock.advance(GRACE_S - 1)
+        self.wire.say(spot(1, bid=10450, ask=10460))
         self.want("EURUSD", who=self.other)
         self.clock.advance(100)
         self.assertEqual(self.serve(), [])

@@ -63,7 +63,7 @@ class NamesTest(SynchronousTestCase):
         """What they mean now."""
         had: Any = self.had
         meaning = self.names.resolve(names, self.catalogue, had)
-        self.assertEqual(meaning.keys, {w.name.upper() for w in meaning.wanted if not w.code})
+        self.assertEqual(meaning.keys, {w.name.upper() for w in meaning.wanted if not w.is_refused})
         return list(meaning.wanted)
 
     def test_the_same_list_is_looked_up_once(self) -> None:

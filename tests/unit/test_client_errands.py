@@ -101,6 +101,7 @@ class BeforeTheListTest(StreamCase):
             client.say({"type": "subscribe", "symbols": ["NO\nSUCH"]})
         self.log.lines.clear()
         self.ready()
+        self.turn(2)
         self.assertEqual(
             [(one["message"], one["correlation_id"]) for one in self.log.about("cannot be had")],
             [("clients told that 'NO\\nSUCH' cannot be had: 3 (UNKNOWN_SYMBOL)", "desk-7.1")],

@@ -164,11 +164,12 @@ class CorrelationTest(AccountCase):
         told = self.log.of("a.1")
         self.assertIn("SubscribeSpotsReq", told[-2])
         self.assertTrue(told[-2].endswith("(SYMBOL_NOT_FOUND)"))
-        self.assertEqual(told[-1], "subscribe: symbol 1 refused: SYMBOL_NOT_FOUND")
-        self.assertEqual(len(self.told.all("withdrawn")), 1)
+        self.assertEqual(told[-1], "subscribe: symbol 1 refused: SYMBOL_NOT_FOUND; again in 2 s")
+        self.assertEqual(len(self.told.all("want_changed")), 1)
         self.sent()
-        self.clock.advance(60)
-        self.assertEqual(self.sent(), [("SymbolsList", "a.1")])
+        self.clock.advance(2)
+        # The first list was never compared with another.
+        self.assertEqual(self.sent(), [("SubscribeSpots", "a.1"), ("SymbolsList", "a.1")])
         self.answer(LIST)
         self.over()
 
@@ -213,11 +214,14 @@ class CorrelationTest(AccountCase):
         self.over()
 
     def test_names_before_the_list(self) -> None:
-        """A name that turns out to be none is withdrawn for whoever asked for it."""
+        """A name that two lists do not have is withdrawn for whoever asked for it."""
         told: list[str] = []
-        self.told.reactions["withdrawn"] = lambda *_: told.append(errands.current())
+        self.told.reactions["want_changed"] = lambda *_: told.append(errands.current())
         self.ask("a.1", "NOSUCH")
         self.connect()
+        self.assertEqual(told, [])
+        self.clock.advance(2)
+        self.answer(LIST)
         self.assertEqual(told, ["a.1"])
         self.assertEqual(len(self.account._feed._causes), 0)
         self.serve()

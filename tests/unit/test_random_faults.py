@@ -272,9 +272,13 @@ class Fate:
         self.settle()
 
     def wanted(self, account: Account) -> list[str]:
-        """What somebody wants of it."""
+        """What somebody wants of it and can be had; all the rest is told to be missing."""
+        listed = {each.name for each in self.world.simulator.venue.catalogue.by_id.values() if each.enabled}
         people = self.people[account.account_id]
-        return sorted({name for who in people for name in account.subscriptions(who)})
+        wants = {name for who in people for name in account.subscriptions(who)}
+        told = account._feed.unavailable
+        assert {name.upper() for name in wants - listed} <= told.keys(), (wants - listed, told)
+        return sorted(wants & listed)
 
     def part(self) -> None:
         """Everybody leaves, and the daemon ends."""

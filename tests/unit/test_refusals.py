@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.errors import RequestTimeout, VenueRefusal
 from ctrader_twisted.pb import common_pb2, model_pb2
 from ctrader_twisted.refusals import (
@@ -181,16 +182,17 @@ class WalkTest(JoinedCase):
             self.again()
 
     def test_one_symbol(self) -> None:
-        """Refused for good as one symbol: told when it is its own fault, else asked for again."""
+        """Refused as one symbol: told when it is its own fault, wanted and asked for again."""
         for code, proxy, remedy in self.walk():
             self.start("GBPUSD")
             self.mischief.error(SUBSCRIBE, code, proxy=proxy)
             self.want("EURUSD")
-            told = [wanted.code for wanted in self.floor.withdrawals]
-            hopeless = remedy in {Remedy.FIX, Remedy.RECONCILE}
-            self.assertEqual(told, [code] if hopeless else [], code)
-            self.run_for(61)
-            self.assertEqual(self.account.confirmed(), 1 if hopeless else 2, code)
+            told = [(wanted.code, wanted.pending) for wanted in self.floor.news]
+            is_its_own = remedy in {Remedy.FIX, Remedy.RECONCILE, Remedy.WAIT}
+            self.assertEqual(told, [(code, True)] if is_its_own else [], code)
+            self.run_for(3 if is_its_own and remedy is not Remedy.WAIT else 61)
+            self.assertEqual(self.account.confirmed(), 2, code)
+            self.assertEqual(self.floor.news[1:], [Wanted("EURUSD")] if is_its_own else [], code)
             self.again()
 
     def test_unknown_code_is_logged(self) -> None:

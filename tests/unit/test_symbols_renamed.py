@@ -23,12 +23,15 @@ class RenamedTest(StreamCase):
         return [(t["symbol"], t["symbolId"], t["bid"]) for t in client.heard("tick")]
 
     def test_new_name(self) -> None:
-        """Who wanted the old name is told, and who subscribes to the new one gets its prices."""
+        """Who wanted the old name is told and keeps it; the new one gets the prices."""
         client = self.client()
         client.subscribe("GBPUSD")
         self.spot(2, 110_000, 110_010)
         self.rename(_2="GBPUSD.x")
-        self.assertEqual(client.heard()[-1]["results"][0]["code"], "UNKNOWN_SYMBOL")
+        told = client.heard()[-1]
+        self.assertEqual(told["results"][0]["code"], "SYMBOL_NOT_LISTED")
+        self.assertIn("GBPUSD.x", told["results"][0]["message"])
+        self.assertEqual(told["symbols"], ["GBPUSD"])
         client.subscribe("GBPUSD.X")
         self.spot(2, 120_000, 120_010)
         self.turn()

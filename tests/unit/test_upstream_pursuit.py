@@ -220,7 +220,7 @@ class RefusalTest(PursuitCase):
         """A refused id is asked for again when somebody wants it anew, not before."""
         self.want([1])
         self.reply(VenueRefusal("SYMBOL_NOT_FOUND"))
-        self.assertEqual(set(self.pursuit.given_up), {1})
+        self.assertEqual(set(self.pursuit.refusals), {1})
         self.pursuit.forgive(1)
         self.pursuit.pursue()
         self.assertEqual(self.asked, [[1], [1]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.pb import api_pb2
 from tests.unit.fakes import frame
 from tests.unit.joined_daemon import JoinedCase
@@ -177,14 +178,21 @@ class SymbolChangedTest(EventCase):
         self.well()
 
     def test_no_longer_enabled(self) -> None:
-        """A symbol that is taken off is withdrawn, unsubscribed, and off the list of everybody."""
+        """A symbol that is taken off is unsubscribed and off the list of everybody; it stays wanted,
+        and is had again when it is back, though nobody says so.
+        """
         self.mischief.symbol_changed(("EURUSD",), enabled=False)
         self.run_for(70)
-        (gone,) = self.floor.withdrawals
-        self.assertEqual((gone.name, gone.code), ("EURUSD", "SYMBOL_DISABLED"))
+        (gone,) = self.floor.news
+        self.assertEqual((gone.name, gone.code, gone.pending), ("EURUSD", "SYMBOL_DISABLED", True))
         self.assertEqual(self.account.confirmed(), 1)
         self.assertNotIn("EURUSD", self.account.state.symbols or ())
         self.assertEqual(self.floor.words(self.told), ["connected"])
+        self.assertEqual(self.account.subscriptions(self.floor), ["EURUSD", "GBPUSD"])
+        self.simulator.venue.catalogue.change("EURUSD", enabled=True, minimum_cents=None)
+        self.run_for(65)
+        self.assertEqual(self.floor.news[1:], [Wanted("EURUSD")])
+        self.assertEqual(self.account.confirmed(), 2)
 
     def test_new_symbol(self) -> None:
         """An unknown name makes us look again, once a minute at the most; then it can be had."""

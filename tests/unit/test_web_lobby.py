@@ -267,6 +267,7 @@ class QuotaTest(LobbyCase):
         self.assertEqual(self.codes(one, "EURUSD", "a", "b", "c"), [None] * 4)
         self.assertEqual(self.codes(two, "GBPUSD"), ["KEY_LIMIT"])
         self.ready()
+        self.turn(2)
         self.assertEqual(self.codes(two, "GBPUSD", "XAUUSD"), [None] * 2)
 
     def test_subscriptions_without_a_key(self) -> None:

@@ -108,9 +108,11 @@ class Subscribing(StreamCase):
         codes[1], codes[3] = "SYMBOL_DISABLED", "subscribed"
         self.assertEqual([code for _, code in rows(answer)], codes)
         for row in answer["results"]:
-            self.assertEqual(row["status"], "subscribed" if row["symbol"] == "EURUSD" else "error")
-            self.assertEqual("message" in row, row["status"] == "error")
-        self.assertEqual(answer["symbols"], ["EURUSD"])
+            is_kept = row["symbol"] in {"EURUSD", "OLD"}
+            self.assertEqual(row["status"], "subscribed" if is_kept else "error")
+            self.assertEqual("message" in row, row["symbol"] != "EURUSD")
+            self.assertEqual(row.get("pending", False), is_kept)
+        self.assertEqual(answer["symbols"], ["EURUSD", "OLD"])
 
     def test_unsubscribing_what_was_not_wanted(self) -> None:
         """Is fine: it is unsubscribed."""
@@ -175,12 +177,17 @@ class Limit(StreamCase):
         self.assertEqual(rows(answer), [("XAUUSD", "subscribed")])
 
     def test_impossible_symbols_take_no_place(self) -> None:
-        """What cannot be had does not count, however often it is asked for."""
+        """What does not exist does not count, however often it is asked for; what is only disabled
+        is kept, and does.
+        """
         self.ready()
-        asked = ["no", "nor", "never", "EURUSD", "old", "GBPUSD"]
+        asked = ["no", "nor", "never", "EURUSD", "GBPUSD"]
         answer = self.client().ask({"type": "subscribe", "symbols": asked})
         self.assertEqual(answer["symbols"], ["EURUSD", "GBPUSD"])
         self.assertNotIn("LIMIT", [code for _, code in rows(answer)])
+        answer = self.client().ask({"type": "subscribe", "symbols": ["no", "old", "EURUSD", "GBPUSD"]})
+        self.assertEqual(answer["symbols"], ["EURUSD", "OLD"])
+        self.assertEqual(rows(answer)[-1], ("GBPUSD", "LIMIT"))
 
     def test_before_the_catalogue(self) -> None:
         """While nobody knows which names are good, every name counts."""
@@ -210,23 +217,29 @@ class Early(StreamCase):
         self.assertEqual([one["type"] for one in client.heard()], ["status", "tick"])
 
     def test_pending_then_withdrawn(self) -> None:
-        """What turns out not to exist is told, unasked and without an id, after the status."""
+        """What turns out not to exist is told, unasked and without an id, after the status: what is
+        disabled at once, and what two lists in a row do not have.
+        """
         client, other = self.client(), self.client()
         client.ask({"type": "subscribe", "id": 9, "symbols": ["EURUSD", "nope", "old"]})
         self.ready()
-        status, *withdrawn = client.heard()
+        status, disabled = client.heard()
         self.assertEqual(status["status"], "connected")
-        self.assertEqual([one["type"] for one in withdrawn], ["subscribeResponse"] * 2)
-        self.assertEqual(
-            sorted(rows(one)[0] for one in withdrawn),
-            [("NOPE", "UNKNOWN_SYMBOL"), ("OLD", "SYMBOL_DISABLED")],
-        )
-        self.assertEqual(withdrawn[-1]["symbols"], ["EURUSD"])
-        self.assertNotIn("id", withdrawn[0])
+        self.assertEqual(disabled["type"], "subscribeResponse")
+        self.assertEqual(rows(disabled), [("OLD", "SYMBOL_DISABLED")])
+        self.assertEqual(disabled["symbols"], ["EURUSD", "NOPE", "OLD"])
+        self.turn(2)
+        (unknown,) = client.heard()
+        self.assertEqual(rows(unknown), [("NOPE", "UNKNOWN_SYMBOL")])
+        self.assertEqual(unknown["results"][0]["status"], "error")
+        self.assertEqual(unknown["symbols"], ["EURUSD", "OLD"])
+        self.assertNotIn("id", unknown)
         self.assertEqual([one["type"] for one in other.heard()], ["status"])
 
     def test_refused_by_the_venue(self) -> None:
-        """A symbol that the venue will not send is told to those who wait for it."""
+        """A symbol that the venue does not send now is told to those who wait for it, once, and they
+        keep it; they are told again when it comes.
+        """
         self.ready()
         self.venue.held.add(SubscribeSpots)
         client, other = self.client(), self.client()
@@ -237,7 +250,20 @@ class Early(StreamCase):
         self.turn()
         for one in (client, other):
             (told,) = one.heard("subscribeResponse")
-            self.assertEqual((rows(told), told["symbols"]), ([("EURUSD", "SYMBOL_NOT_FOUND")], []))
+            self.assertEqual(rows(told), [("EURUSD", "SYMBOL_NOT_FOUND")])
+            (row,) = told["results"]
+            self.assertEqual((row["status"], row["pending"]), ("subscribed", True))
+            self.assertEqual(told["symbols"], ["EURUSD"])
+        self.turn(2)
+        self.venue.waiting.pop().errback(VenueRefusal("SYMBOL_NOT_FOUND", "still gone"))
+        self.turn()
+        self.assertEqual(client.heard(), [])
+        late = self.client().ask({"type": "subscribe", "symbols": ["EURUSD"]})
+        self.assertEqual(rows(late), [("EURUSD", "SYMBOL_NOT_FOUND")])
+        self.venue.held.clear()
+        self.turn(4)
+        (told,) = client.heard("subscribeResponse")
+        self.assertEqual(told["results"], [{"symbol": "EURUSD", "status": "subscribed"}])
 
     def test_snapshots(self) -> None:
         """The last tick comes at once, marked; with `snapshot: false` it does not."""

@@ -1,0 +1,87 @@
+"""The first price of each subscription: the venue sends one at once, also from a closed market.
+
+Where none comes the venue has confirmed, or said that it was so before, what it does not do. A
+subscription like that is ended and begun again, ever less often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+FIRST_PRICE_S = 10.0
+LONGEST_S = 120.0
+
+
+class FirstPrices:
+    """Looks whether a price came after each confirmed subscription, and has it renewed if not."""
+
+    log = Logger()
+    _timer: IDelayedCall | None = None
+
+    def __init__(
+        self,
+        *,
+        clock: IReactorTime,
+        heard: Callable[[int], bool],
+        renew: Callable[[Collection[int]], None],
+    ) -> None:
+        """``heard``: whether a price of a symbol has come since it was subscribed; ``renew`` ends
+        subscriptions and begins them again.
+        """
+        self._clock = clock
+        self._heard = heard
+        self._renew = renew
+        self._due: dict[int, float] = {}
+        self._times: dict[int, int] = {}
+
+    def expect(self, symbol_ids: Collection[int]) -> None:
+        """These were confirmed now."""
+        now = self._clock.seconds()
+        for symbol_id in symbol_ids:
+            if self._heard(symbol_id):
+                self._times.pop(symbol_id, None)
+            else:
+                doubled = FIRST_PRICE_S * 2.0 ** min(self._times.get(symbol_id, 0), 32)
+                self._due[symbol_id] = now + min(doubled, LONGEST_S)
+        self._wake()
+
+    def stop(self, symbol_ids: Collection[int]) -> None:
+        """These are not subscribed any more."""
+        for symbol_id in symbol_ids:
+            self._due.pop(symbol_id, None)
+
+    def end(self) -> None:
+        """The life of the session is over."""
+        self._due.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _wake(self) -> None:
+        # A look that comes too early finds nothing, and waits for the next.
+        if self._timer is None and self._due:
+            wait_s = max(0.0, min(self._due.values()) - self._clock.seconds())
+            self._timer = self._clock.callLater(wait_s, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        now = self._clock.seconds()
+        silent = []
+        for symbol_id, at in list(self._due.items()):
+            if self._heard(symbol_id):
+                del self._due[symbol_id]
+                self._times.pop(symbol_id, None)
+            elif at <= now:
+                del self._due[symbol_id]
+                self._times[symbol_id] = self._times.get(symbol_id, 0) + 1
+                silent.append(symbol_id)
+        if silent:
+            self.log.warn(
+                "{count} confirmed subscriptions have sent no first price; they are renewed",
+                count=len(silent),
+            )
+            self._renew(silent)
+        self._wake()
