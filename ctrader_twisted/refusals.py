@@ -148,8 +148,8 @@ OURS: dict[str, str] = {
     "NO_ANSWER": "The venue does not answer; it is asked again by itself.",
     "SYMBOL_DISABLED": "The venue's list says that this symbol is disabled; prices follow by "
     "themselves when it is enabled. If it lasts, ask the broker to enable it for this account.",
-    "SYMBOL_NOT_LISTED": "The venue's list has no symbol of this name now; it is looked for again by "
-    "itself. If the symbol has another name now, subscribe to that one.",
+    "SYMBOL_NOT_LISTED": "The venue's list has no symbol of this name now; it is looked for again "
+    "by itself. If the symbol has another name now, subscribe to that one.",
 }
 
 UNKNOWN = Row(Remedy.FIX, "A code that this version does not know; the log has all of it.")

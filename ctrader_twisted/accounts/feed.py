@@ -294,7 +294,9 @@ class Feed:
 
     def _moved(self, before: Catalogue | None, now: Catalogue) -> list[int]:
         """The ids by which an earlier list had what is wanted, where they are others now."""
-        pairs = [(before.by_name(key), now.by_name(key)) for key in self._wanted()] if before else ()
+        pairs = (
+            [(before.by_name(key), now.by_name(key)) for key in self._wanted()] if before else ()
+        )
         return [
             was.symbol_id
             for was, symbol in pairs

@@ -41,9 +41,7 @@ class Listing:
     # Whether the newest list lacks what somebody wants, and how many lists in a row were not right.
     _is_wanting, _in_vain = False, 0
 
-    def __init__(
-        self, *, clock: IReactorTime, metrics: Metrics, ask: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, clock: IReactorTime, metrics: Metrics, ask: Callable[[], None]) -> None:
         """``ask`` asks the venue for its list; `take` or `failed` follow."""
         self._clock = clock
         self._metrics = metrics
@@ -53,7 +51,7 @@ class Listing:
 
     def take(self, listed: Catalogue) -> bool:
         """A new list: True when it is in force now, False when it is not believed."""
-        now = self._listed_at = self._clock.seconds()
+        self._listed_at = self._clock.seconds()
         before = self.catalogue
         if before is not None and listed.is_fraction_of(before) and self._is_doubtful(listed):
             self._doubt(listed, before)

@@ -83,7 +83,7 @@ class Catalogue:
     def _choose(
         self, table: dict[Any, Symbol], key: int | str, symbol: Symbol, known: dict[int, Symbol]
     ) -> None:
-        """Of two that claim the same place: an enabled one, one that was known before, the first."""
+        """Of two that claim one place: an enabled one, one that was known before, the first."""
         first = table.setdefault(key, symbol)
         if first is symbol:
             return

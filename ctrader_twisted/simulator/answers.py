@@ -295,6 +295,12 @@ def _known(venue: Venue, account_id: int, symbol_ids: Any) -> list[int]:
     return known
 
 
+#: What can be answered without being done.
+PRETENDED: dict[str, type[Any]] = {
+    "ProtoOASubscribeSpotsReq": api_pb2.ProtoOASubscribeSpotsRes,
+    "ProtoOAUnsubscribeSpotsReq": api_pb2.ProtoOAUnsubscribeSpotsRes,
+}
+
 AnswerFunction = Callable[["Venue", "VenueConnection", Any], Answer]
 
 #: Served before the application has said who it is.

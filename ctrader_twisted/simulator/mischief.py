@@ -10,6 +10,7 @@ import msgspec
 
 from ctrader_twisted.errors import CtraderError
 from ctrader_twisted.simulator.faults import LinkFaults, News, OctetFaults, ReplyFaults
+from ctrader_twisted.simulator.symbol_faults import SymbolFaults
 from ctrader_twisted.simulator.venue import Venue
 
 Switch = Callable[..., int]
@@ -28,7 +29,8 @@ class Mischief:
     def __init__(self, venue: Venue) -> None:
         self._links = links = LinkFaults(venue)
         octets, replies, news = OctetFaults(venue), ReplyFaults(venue), News(venue)
-        self._groups = (links, octets, replies, news)
+        symbols = SymbolFaults(venue)
+        self._groups = (links, octets, replies, symbols, news)
         self.attach = links.attach
 
         self.drop = links.drop
@@ -51,6 +53,16 @@ class Mischief:
         self.slow = replies.slow
         self.maintenance = replies.maintenance
         self.back_end_down = replies.back_end_down
+
+        self.list_short = symbols.list_short
+        self.list_without = symbols.list_without
+        self.list_disabled = symbols.list_disabled
+        self.list_renamed = symbols.list_renamed
+        self.list_twice = symbols.list_twice
+        self.details_without = symbols.details_without
+        self.details_short = symbols.details_short
+        self.pretend = symbols.pretend
+        self.forget_spots = symbols.forget_spots
 
         self.client_disconnect = news.client_disconnect
         self.account_disconnect = news.account_disconnect

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ctrader_twisted.simulator.frames import Refusal
 
@@ -22,6 +24,9 @@ class Rule:
     copies: int = 1
     careless: bool = False
     refusal: Refusal | None = None
+    # The answer without the work; and what is changed in an answer before it is sent.
+    pretended: bool = False
+    edit: Callable[[Any], None] | None = None
 
 
 _ORDINARY = Rule()

@@ -14,7 +14,13 @@ from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from ctrader_twisted.pb import api_pb2, common_pb2
-from ctrader_twisted.simulator.answers import FOR_ACCOUNTS, FOR_APPLICATIONS, FOR_STRANGERS, Answer
+from ctrader_twisted.simulator.answers import (
+    FOR_ACCOUNTS,
+    FOR_APPLICATIONS,
+    FOR_STRANGERS,
+    PRETENDED,
+    Answer,
+)
 from ctrader_twisted.simulator.frames import (
     Refusal,
     Request,
@@ -235,11 +241,13 @@ class VenueConnection(Int32StringReceiver):
         try:
             if rule.refusal is not None:
                 raise rule.refusal
-            answer = self._answer(request)
+            answer = self._answer(request, rule.pretended)
         except Refusal as refusal:
             for _ in range(0 if rule.unanswered else rule.copies):
                 self._refuse(refusal, request.message_id)
             return
+        if rule.edit is not None:
+            rule.edit(answer.reply)
         for _ in range(0 if rule.unanswered else rule.copies):
             if rule.careless:
                 self.write(careless_frame(answer.reply, request.message_id))
@@ -248,7 +256,7 @@ class VenueConnection(Int32StringReceiver):
         if answer.afterwards is not None:
             answer.afterwards()
 
-    def _answer(self, request: Request) -> Answer:
+    def _answer(self, request: Request, pretended: bool) -> Answer:
         """Through the gates: maintenance, application, account."""
         venue, message, kind = self._venue, request.message, type(request.message)
         self._refuse_in_maintenance()
@@ -266,6 +274,8 @@ class VenueConnection(Int32StringReceiver):
             raise Refusal(code, "Trading account is not authorized", account_id=account_id)
         if venue.rules.back_end_down:
             raise Refusal("CANT_ROUTE_REQUEST", "No back end", account_id=account_id)
+        if pretended:
+            return Answer(PRETENDED[request.name](ctidTraderAccountId=account_id))
         return FOR_ACCOUNTS[kind](venue, self, message)
 
     def _refuse_in_maintenance(self) -> None:

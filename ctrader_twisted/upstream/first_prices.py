@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 FIRST_PRICE_S = 10.0
-LONGEST_S = 120.0
+LONGEST_S = 60.0
 
 
 class FirstPrices:

@@ -78,9 +78,9 @@ class Subscriptions:
         """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
         what it does not send now, each time that it says so, ``had`` what is confirmed and
         described, ``belated`` what was begun or ended after this life (see `doubt`). ``heard``:
-        whether a price of a symbol has come (see `FirstPrices`). ``left_over``: ids that an earlier life on the same
-        connection was subscribed to; they are unsubscribed first, since only a new subscription
-        brings a full price. ``causes_of``: for whom, as the log has it.
+        whether a price of a symbol has come (see `FirstPrices`). ``left_over``: ids that an earlier
+        life on the same connection was subscribed to; they are unsubscribed first, since only a
+        new subscription brings a full price. ``causes_of``: for whom, as the log has it.
         """
         self._session, self._wanted = session, wanted
         self._tell_described = described
@@ -133,7 +133,10 @@ class Subscriptions:
         """In how many seconds a symbol that was refused is asked for again; None when it was not
         refused, or is asked for now.
         """
-        waits = (self._subscribe.next_attempt_s(symbol_id), self._describe.next_attempt_s(symbol_id))
+        waits = (
+            self._subscribe.next_attempt_s(symbol_id),
+            self._describe.next_attempt_s(symbol_id),
+        )
         return min((wait_s for wait_s in waits if wait_s is not None), default=None)
 
     def forgive(self, symbol_id: int) -> None:

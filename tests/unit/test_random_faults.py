@@ -273,7 +273,11 @@ class Fate:
 
     def wanted(self, account: Account) -> list[str]:
         """What somebody wants of it and can be had; all the rest is told to be missing."""
-        listed = {each.name for each in self.world.simulator.venue.catalogue.by_id.values() if each.enabled}
+        listed = {
+            each.name
+            for each in self.world.simulator.venue.catalogue.by_id.values()
+            if each.enabled
+        }
         people = self.people[account.account_id]
         wants = {name for who in people for name in account.subscriptions(who)}
         told = account._feed.unavailable

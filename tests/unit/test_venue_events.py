@@ -178,8 +178,8 @@ class SymbolChangedTest(EventCase):
         self.well()
 
     def test_no_longer_enabled(self) -> None:
-        """A symbol that is taken off is unsubscribed and off the list of everybody; it stays wanted,
-        and is had again when it is back, though nobody says so.
+        """A symbol that is taken off is unsubscribed and off the list of everybody; it stays
+        wanted, and is had again when it is back, though nobody says so.
         """
         self.mischief.symbol_changed(("EURUSD",), enabled=False)
         self.run_for(70)

@@ -185,7 +185,9 @@ class Limit(StreamCase):
         answer = self.client().ask({"type": "subscribe", "symbols": asked})
         self.assertEqual(answer["symbols"], ["EURUSD", "GBPUSD"])
         self.assertNotIn("LIMIT", [code for _, code in rows(answer)])
-        answer = self.client().ask({"type": "subscribe", "symbols": ["no", "old", "EURUSD", "GBPUSD"]})
+        answer = self.client().ask(
+            {"type": "subscribe", "symbols": ["no", "old", "EURUSD", "GBPUSD"]}
+        )
         self.assertEqual(answer["symbols"], ["EURUSD", "OLD"])
         self.assertEqual(rows(answer)[-1], ("GBPUSD", "LIMIT"))
 
@@ -237,8 +239,8 @@ class Early(StreamCase):
         self.assertEqual([one["type"] for one in other.heard()], ["status"])
 
     def test_refused_by_the_venue(self) -> None:
-        """A symbol that the venue does not send now is told to those who wait for it, once, and they
-        keep it; they are told again when it comes.
+        """A symbol that the venue does not send now is told to those who wait for it, once, and
+        they keep it; they are told again when it comes.
         """
         self.ready()
         self.venue.held.add(SubscribeSpots)
