@@ -67,6 +67,7 @@ def make_rest(
         is_open=lambda: factory.link is not None,
         attempts=lambda: factory.retries,
         subscriptions=account.confirmed,
+        unavailable=account.unavailable,
         restored_s=account.restored_s,
         budgets_used=application.budgets_used,
         pending=application.pending,

@@ -168,6 +168,11 @@ def is_known(code: str) -> bool:
     return code in TABLE
 
 
+def has_advice(code: str) -> bool:
+    """Whether this is a code of the venue that we know, or one of our own."""
+    return code in TABLE or code in OURS
+
+
 def remedy_for(refusal: VenueRefusal) -> Remedy:
     """What to do about a refusal."""
     # The real venue says "not authorised" by INVALID_REQUEST, with the reason in its description.

@@ -6,6 +6,7 @@ asked by name and answers with values; below, it speaks in symbol ids to its ses
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from ctrader_twisted.market.demand import Consumer, Demand, Group
 from ctrader_twisted.market.links import Link
 from ctrader_twisted.market.model import AccountState, FeedNews, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.refusals import has_advice
 from ctrader_twisted.upstream.session import Session
 
 
@@ -145,6 +147,14 @@ class Account:
         """How many symbols the venue has agreed to send."""
         subscriptions = self._feed.subscriptions
         return 0 if subscriptions is None else len(subscriptions.confirmed)
+
+    def unavailable(self) -> dict[str, int]:
+        """How many symbols are wanted and cannot be had now, by the code that clients were told;
+        a code of the venue that we do not know counts as UNKNOWN_CODE.
+        """
+        wanted, told = self._wanted(), self._feed.unavailable
+        codes = [told[key].code or "" for key in told.keys() & wanted]
+        return Counter(code if has_advice(code) else "UNKNOWN_CODE" for code in codes)
 
     def restored_s(self) -> float | None:
         """How long it took in this life until all that was wanted was confirmed; None: not yet."""

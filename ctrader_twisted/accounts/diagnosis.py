@@ -9,7 +9,7 @@ from ctrader_twisted.market.health import Fresh
 from ctrader_twisted.market.hours import DAY_S
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.market.model import Phase, Symbol
-from ctrader_twisted.refusals import advice_for, is_known
+from ctrader_twisted.refusals import advice_for, has_advice
 
 LOOK_AHEAD_S = 8 * DAY_S
 # A tick that is no older proves more than a table of hours.
@@ -34,7 +34,7 @@ def account_link(feed: Feed, now: float, now_ms: int) -> Link:
         return Link("account", Holds.UNKNOWN, cause="being opened")
     code, reason, since = feed.trouble
     since_ms = now_ms - round((now - since) * 1000)
-    advice = advice_for(code) if is_known(code) else "It is tried again by itself."
+    advice = advice_for(code) if has_advice(code) else "It is tried again by itself."
     return Link("account", Holds.NO, since_ms, reason, advice, code)
 
 
@@ -44,29 +44,52 @@ def symbol_links(feed: Feed, name: str, is_wanted: bool, now_ms: int) -> list[Li
         return [Link(each, Holds.UNKNOWN) for each in ("symbol", "market", "subscription", "tick")]
     symbol = feed.catalogue.by_name(name)
     if symbol is None:
-        missing = Link(
-            "symbol",
-            Holds.NO,
-            cause=f"the account has no symbol called {name!r}",
-            advice="Choose one of availableSymbols; brokers spell names in their own ways.",
-        )
         return [
-            missing,
+            _no_symbol(feed, name),
             *(Link(each, Holds.UNKNOWN) for each in ("market", "subscription", "tick")),
         ]
     return [
-        _symbol(symbol),
+        _symbol(feed, symbol),
         _market(feed, symbol, now_ms),
         _subscription(feed, symbol, is_wanted),
         _tick(feed, symbol, now_ms),
     ]
 
 
-def _symbol(symbol: Symbol) -> Link:
-    if symbol.enabled:
-        return Link("symbol", Holds.OK, cause=symbol.description)
-    advice = "Ask the broker to enable it for this account."
-    return Link("symbol", Holds.NO, cause=f"{symbol.name} is not enabled", advice=advice)
+def _no_symbol(feed: Feed, name: str) -> Link:
+    former = None if feed.catalogue is None else feed.catalogue.former(name)
+    if former is not None and feed.catalogue is not None:
+        now = feed.catalogue.by_id(former.symbol_id)
+        called = "" if now is None else f"; it calls the symbol {now.name} now"
+        cause = f"the venue's list has no {former.name} any more{called}{_list_again(feed)}"
+        code = "SYMBOL_NOT_LISTED"
+        return Link("symbol", Holds.NO, cause=cause, advice=advice_for(code), code=code)
+    return Link(
+        "symbol",
+        Holds.NO,
+        cause=f"the account has no symbol called {name!r}",
+        advice="Choose one of availableSymbols; brokers spell names in their own ways.",
+        code="UNKNOWN_SYMBOL",
+    )
+
+
+def _symbol(feed: Feed, symbol: Symbol) -> Link:
+    if not symbol.enabled:
+        code, cause = "SYMBOL_DISABLED", f"{symbol.name} is not enabled{_list_again(feed)}"
+        return Link("symbol", Holds.NO, cause=cause, advice=advice_for(code), code=code)
+    if feed.listing.fault:
+        cause = f"{symbol.description}; by an older list: {feed.listing.fault}{_list_again(feed)}"
+        return Link("symbol", Holds.OK, cause=cause.lstrip("; "))
+    if feed.catalogue is not None and feed.catalogue.former(symbol.name) is not None:
+        cause = f"not in the venue's newest list, known by an older one{_list_again(feed)}"
+        return Link("symbol", Holds.OK, cause=cause)
+    return Link("symbol", Holds.OK, cause=symbol.description)
+
+
+def _list_again(feed: Feed) -> str:
+    """When the venue is asked for its list of symbols, as the end of a sentence."""
+    wait_s = feed.listing.next_s()
+    return "" if wait_s is None else f"; the list is asked for again in {max(0.0, wait_s):.0f} s"
 
 
 def _market(feed: Feed, symbol: Symbol, now_ms: int) -> Link:
@@ -101,10 +124,12 @@ def _subscription(feed: Feed, symbol: Symbol, is_wanted: bool) -> Link:
         return Link("subscription", Holds.UNKNOWN, cause="follows when the account is open")
     refusal = subscriptions.refusal(symbol.symbol_id)
     if refusal is not None:
+        wait_s = subscriptions.next_attempt_s(symbol.symbol_id)
+        again = "asked again now" if wait_s is None else f"asked again in {wait_s:.0f} s"
         return Link(
             "subscription",
             Holds.NO,
-            cause=str(refusal),
+            cause=f"{refusal}; {again}",
             advice=advice_for(refusal.code),
             code=refusal.code,
         )

@@ -32,6 +32,8 @@ RETRY_MAX_S = 60.0
 REFUSED_FIRST_S = 2.0
 # And no more than one request of that kind in so many seconds, while they are refused.
 REFUSED_PACE_S = 1.0
+# Stands for the code where the venue said nothing, or nothing that can be read.
+NO_ANSWER = "NO_ANSWER"
 # What fails more often in a row may fail because of one of its ids.
 PATIENCE = 2
 
@@ -285,22 +287,22 @@ class Pursuit:
     def _leave_alone(self, error: Exception, symbol_id: int) -> None:
         """One that cannot be had now, and that will heal: later, without holding up others."""
         if not isinstance(error, VenueRefusal):
-            error = VenueRefusal("NO_ANSWER", str(error))
+            error = VenueRefusal(NO_ANSWER, str(error))
         self._put_off(error, symbol_id, RETRY_MAX_S)
 
     def _put_off(self, error: VenueRefusal, symbol_id: int, delay_s: float) -> None:
         before = self.refusals.get(symbol_id)
-        say = self.log.debug if before is not None and before.code == error.code else self.log.warn
-        say(
-            "{name}: symbol {id} refused: {error}; again in {delay:g} s",
-            name=self._name,
-            id=symbol_id,
-            error=error,
-            delay=delay_s,
-        )
+        if before is None or before.code != error.code:
+            self.log.warn(
+                "{name}: symbol {id} refused: {error}; again in {delay:g} s",
+                name=self._name,
+                id=symbol_id,
+                error=error,
+                delay=delay_s,
+            )
         self._aside[symbol_id] = self._clock.seconds() + delay_s
         self.refusals[symbol_id] = error
-        if remedy_for(error) is not Remedy.SUCCEED:
+        if error.code != NO_ANSWER and remedy_for(error) is not Remedy.SUCCEED:
             self._refused(symbol_id, error)
 
     def _wake(self) -> None:

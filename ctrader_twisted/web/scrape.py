@@ -32,6 +32,11 @@ COUNTED: dict[str, tuple[str, str, str]] = {
     "connections_lost": ("connections_lost", "cause", "Connections to the venue that ended"),
     "messages_in": ("venue_messages_received", "type", "Messages of the venue"),
     "messages_out": ("venue_messages_sent", "type", "Messages to the venue"),
+    "symbol_lists_rejected": (
+        "symbol_lists_rejected",
+        "",
+        "Lists of symbols that lost most of what the one before had, and were not used",
+    ),
     "requests_refused": ("venue_refusals", "code", "Requests that the venue refused"),
     "unasked_answers": ("venue_unasked_answers", "type", "Answers that nobody waited for"),
     "unknown_fields": ("venue_unknown_fields", "type", "Messages with fields that we do not know"),
@@ -97,6 +102,7 @@ class Gauges:
     budgets_used: Callable[[], dict[str, float]]
     pending: Callable[[], int]
     outboxes: Callable[[], Iterable[Waiting]]
+    unavailable: Callable[[], dict[str, int]] = dict
 
 
 class Scrape:
@@ -150,6 +156,14 @@ class Scrape:
         yield _gauge("connection_open", "Is there a connection", float(gauges.is_open()))
         yield _gauge("reconnect_attempts", "Attempts since it was stable", gauges.attempts())
         yield _gauge("subscriptions", "Symbols that the venue confirmed", gauges.subscriptions())
+        unavailable = GaugeMetricFamily(
+            PREFIX + "symbols_unavailable",
+            "Symbols that clients want and that cannot be had now, by reason",
+            labels=["code"],
+        )
+        for code, number in gauges.unavailable().items():
+            unavailable.add_metric([code], number)
+        yield unavailable
         restored = gauges.restored_s()
         if restored is not None:
             yield _gauge("restore_seconds", "From ready to all symbols confirmed", restored)

@@ -42,6 +42,11 @@ class OutboxMachine:
         self.stream.build(
             window_s=window_s, outbox_bytes=outbox_bytes, messages_per_s=10_000, symbols=10
         )
+        # What became of wants, told to clients: behind the status, where there is one.
+        self.told: list[Any] = []
+        self.has_status = False
+        self.tell = self.stream.audience.want_changed
+        self.stream.audience.want_changed = self.want_changed  # type: ignore[method-assign]
         self.stream.ready()
         self.referees = [self.stream.client() for _ in range(2)]
         self.referees[1].say({"type": "connect", "features": ["health"]})
@@ -82,6 +87,23 @@ class OutboxMachine:
         heard = [referee.heard() for referee in self.referees]
         for person in self.people:
             person.hears(heard[person.health])
+        told, self.told, self.has_status = self.told, [], False
+        for consumers in told:
+            self.expect_rows(consumers)
+
+    def want_changed(self, consumers: Any, wanted: Any) -> None:
+        """Some clients hear what became of a want."""
+        if self.has_status:
+            self.told.append(consumers)
+        else:
+            self.expect_rows(consumers)
+        self.tell(consumers, wanted)
+
+    def expect_rows(self, consumers: Any) -> None:
+        """One message for each of them."""
+        for person in self.people:
+            if person.client.protocol.is_in and person.client.protocol.outbox in consumers:
+                person.expects("subscribeResponse", None)
 
     def begin(self, room: int | None) -> None:
         """A market that moves, and one client that may be slow from the beginning."""
@@ -119,6 +141,7 @@ class OutboxMachine:
         self.announced()
         for person in self.people:
             person.forgets_prices()
+        self.has_status = True
         self.stream.ready()
         self.announced()
         self.note_wants()
@@ -138,13 +161,10 @@ class OutboxMachine:
         for person in self.people:
             for each in NAMES:
                 person.may_begin_again(each)
-        had = [set(person.wants) for person in self.people]
+        self.has_status = True
         self.stream.account.session.list_again()
         self.announced()
         self.note_wants()
-        for person, before in zip(self.people, had, strict=True):
-            for _ in before - person.wants:
-                person.expects("subscribeResponse", None)
 
     def symbol_health(self, names: set[str], code: str) -> None:
         """Some symbols are silent, or come again."""
