@@ -161,7 +161,9 @@ class Scrape:
             "Symbols that clients want and that cannot be had now, by reason",
             labels=["code"],
         )
-        for code, number in gauges.unavailable().items():
+        # A series that exists from the beginning can be watched for its first change.
+        usual = dict.fromkeys(("SYMBOL_DISABLED", "SYMBOL_NOT_FOUND", "SYMBOL_NOT_LISTED"), 0)
+        for code, number in {**usual, **gauges.unavailable()}.items():
             unavailable.add_metric([code], number)
         yield unavailable
         restored = gauges.restored_s()

@@ -79,7 +79,11 @@ class ExportTest(SynchronousTestCase):
         metrics.count("something_new", "x")
         metrics.requested("read", "answered", 0.03)
         metrics.requested("read", "not_sent", None)
-        asked = gauges(budgets_used=lambda: {"ordinary": 0.25}, restored_s=lambda: 1.5)
+        asked = gauges(
+            budgets_used=lambda: {"ordinary": 0.25},
+            restored_s=lambda: 1.5,
+            unavailable=lambda: {"MARKET_CLOSED": 2},
+        )
         seen = series(metrics, asked)
         for key, value in {
             ("venue_messages_received_total", "ProtoHeartbeatEvent"): 2,
@@ -94,6 +98,8 @@ class ExportTest(SynchronousTestCase):
             ("venue_request_seconds_count", "read"): 1,
             ("venue_budget_used_ratio", "ordinary"): 0.25,
             ("restore_seconds", ""): 1.5,
+            ("symbols_unavailable", "MARKET_CLOSED"): 2,
+            ("symbols_unavailable", "SYMBOL_DISABLED"): 0,
             ("session_state", "connected"): 1,
             ("session_state", "error"): 0,
             ("ticks_received_total", ""): 7,
