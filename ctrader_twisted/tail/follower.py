@@ -42,6 +42,7 @@ LONGEST_DELAY_S = 30.0
 GOODBYE_S = 1.0
 
 # The server says that coming back will not help.
+UNAUTHORIZED = 4401
 STOP = frozenset({4400, 4401, 4402, 4403, 4404, 4409})
 # It says that coming back soon will not help.
 SLOWLY = frozenset({1008, 4429})
@@ -171,7 +172,8 @@ class Follower:
                 FAILED, f"what listens at {self._url} does not let us in ({reason}); see --url"
             )
         elif code in STOP:
-            self.finish(FAILED, f"the daemon has closed the connection for good ({said})")
+            advice = "; see --key-file" if code == UNAUTHORIZED else ""
+            self.finish(FAILED, f"the daemon has closed the connection for good ({said}){advice}")
         else:
             if code in SLOWLY:
                 self._not_before_s = LONGEST_DELAY_S

@@ -17,6 +17,9 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 # Requests that are remembered as they came: copies of a page all send the same bytes. Few, since a
 # client may make one as large as it likes.
 REMEMBERED = 8
+# Names in one request that are looked at whatever a client may subscribe to: each one has a result
+# in the reply, so that thousands of unknown names would cost much more than they cost their sender.
+NAMES = 1000
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
 
@@ -66,6 +69,18 @@ def read_subscribe(payload: bytes) -> tuple[tuple[str, ...], bool]:
     if asked is None:
         raise ClientRequestError("BAD_REQUEST", "`symbols` (an array of names) is missing")
     return tuple(asked), request.snapshot
+
+
+def check_names(names: Collection[str], limit: int) -> None:
+    """Raise ClientRequestError for more names than one request may have; ``limit`` is how many
+    symbols a client may subscribe to.
+    """
+    most = max(NAMES, 2 * limit)
+    if len(names) > most:
+        raise ClientRequestError(
+            "TOO_MANY_NAMES",
+            f"a request may have {most} names, and this one has {len(names)}: send several",
+        )
 
 
 def within(

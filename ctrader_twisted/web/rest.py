@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -18,10 +19,12 @@ import twisted
 from ctrader_twisted import contract
 from ctrader_twisted.market.model import AccountState, Phase
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.doors import READ, Visitor
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.scrape import CONTENT_TYPE
 
 _INTERNAL = 500
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 class Rest:
@@ -77,9 +80,13 @@ class Rest:
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
-        """200 while the session is ready; otherwise 503 with the reasons."""
+        """200 while the session is ready; otherwise 503 with the reasons. Whoever may not read
+        gets the code of the reason only: its text is the venue's, or has an address in it.
+        """
         state = self._state()
         ready = state.phase is Phase.CONNECTED
+        visitor = getattr(request, "visitor", None)
+        may_read = isinstance(visitor, Visitor) and visitor.may(READ)
         if not ready:
             request.setResponseCode(503)
         return _json(
@@ -88,7 +95,7 @@ class Rest:
                 ready=ready,
                 status=state.phase.value,
                 env=self._environment,
-                reasons=[] if ready else [_why(state)],
+                reasons=[] if ready else [_why(state, with_text=may_read)],
                 details=self._details(),
             ),
         )
@@ -148,10 +155,14 @@ class Rest:
         return problems.answer(request, Refused(_INTERNAL, "the request failed; see the log"))
 
 
-def _why(state: AccountState) -> str:
+def _why(state: AccountState, *, with_text: bool) -> str:
     what = f"the session is {state.phase.value}"
-    code = f" [{state.code}]" if state.code else ""
-    return f"{what}: {state.reason}{code}" if state.reason else what
+    if with_text and state.reason:
+        what += f": {state.reason}"
+    elif not _CODE.fullmatch(state.code or ""):
+        # What the venue sends as a code may be any text.
+        return what
+    return f"{what} [{state.code}]" if state.code else what
 
 
 def _json(request: IRequest, body: msgspec.Struct) -> bytes:

@@ -37,7 +37,14 @@ from ctrader_twisted.web import frames
 from ctrader_twisted.web.audience import HEALTH, SLOW, Audience
 from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.client_replies import SubscribeReplies
-from ctrader_twisted.web.client_requests import read, read_header, read_id, read_subscribe, within
+from ctrader_twisted.web.client_requests import (
+    check_names,
+    read,
+    read_header,
+    read_id,
+    read_subscribe,
+    within,
+)
 from ctrader_twisted.web.doors import Visitor
 from ctrader_twisted.web.gate import POLICY, GatedProtocol, check, deflate, refuse, settled
 from ctrader_twisted.web.lobby import Lobby
@@ -171,7 +178,7 @@ class TickStreamProtocol(GatedProtocol):
         self._reply(self.factory.audience.status(request_id, health=health))
 
     def _subscribe(self, payload: bytes, request_id: Any) -> list[Wanted]:
-        asked, with_snapshots = read_subscribe(payload)
+        asked, with_snapshots = self._names(payload)
         allowed, beyond = self._within_limit(asked)
         told = [*self.factory.account.subscribe(self.outbox, allowed), *beyond]
         ticks = self._last_ticks(allowed)
@@ -179,7 +186,7 @@ class TickStreamProtocol(GatedProtocol):
         return told
 
     def _unsubscribe(self, payload: bytes, request_id: Any) -> None:
-        asked, _ = read_subscribe(payload)
+        asked, _ = self._names(payload)
         results = self.factory.account.unsubscribe(self.outbox, asked)
         self._reply(
             contract.UnsubscribeResponse(
@@ -198,6 +205,11 @@ class TickStreamProtocol(GatedProtocol):
         self._reply(contract.Subscriptions(id=request_id, symbols=symbols, timestamp=now_ms))
 
     # -- inside
+
+    def _names(self, payload: bytes) -> tuple[tuple[str, ...], bool]:
+        asked, with_snapshots = read_subscribe(payload)
+        check_names(asked, self.factory.audience.limits.symbols)
+        return asked, with_snapshots
 
     def _within_limit(self, names: Sequence[str]) -> tuple[Sequence[str], list[Wanted]]:
         account, limit = self.factory.account, self.factory.audience.limits.symbols

@@ -46,6 +46,22 @@ test('the last who unsubscribes tells the daemon; changes of one moment are one 
   assert.deepEqual(FakeSocket.last.asked('unsubscribe')[1].symbols, ['A']);
 });
 
+test('thousands of symbols are asked for, and let go, in portions that the daemon takes', (t) => {
+  const { stream, world } = makeStream(t);
+  stream.connect();
+  FakeSocket.last.open();
+  const names = Array.from({ length: 2500 }, (_, number) => `N${number}`);
+  const stop = stream.subscribe(names);
+  world.pass(50);
+  stop();
+  world.pass(50);
+  for (const kind of ['subscribe', 'unsubscribe']) {
+    const portions = FakeSocket.last.asked(kind).map((m) => m.symbols);
+    assert.deepEqual(portions.flat(), names);
+    assert.ok(portions.every((portion) => portion.length <= 1000));
+  }
+});
+
 test('one callback for two subscriptions is two takers', (t) => {
   const { stream } = makeStream(t);
   let count = 0;

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted import chores
+from ctrader_twisted import asking, chores, doctor
 from ctrader_twisted.cli import main
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings import describe
@@ -216,6 +216,18 @@ class StatusTest(ChoreCase):
 
 class KeyFileTest(ChoreCase):
     """``--key-file`` of the commands that ask a daemon."""
+
+    def test_named_where_a_key_is_missing(self) -> None:
+        """Where a daemon wants a key, the sentence names the option for it."""
+        for code, is_named in ((401, True), (403, False), (429, False)):
+            body = b'{"detail": "that is why"}'
+            answer = asking.Answer(code, "application/problem+json", body)
+            for module, command in ((chores, "status"), (doctor, "doctor")):
+                self.patch(module, "ask", lambda *_, answer=answer: answer)
+                status, _, err = self.run_command(command, "--url", "http://127.0.0.1:1")
+                self.assertEqual(status, 1, command)
+                self.assertIn(f"answers {code}: that is why.", err)
+                self.assertEqual("--key-file" in err, is_named, err)
 
     def test_files_without_a_key(self) -> None:
         """Several lines, no text, nothing, too much: one sentence, which repeats nothing of it."""

@@ -338,9 +338,10 @@ class StopCodeTests(FollowerCase):
             self.open()
             self.follower.lost(code, "not you")
             self.assertEqual(self.status(), 1)
+            advice = "; see --key-file" if code == 4401 else ""
             self.assertEqual(
                 self.view.lines,
-                [f"the daemon has closed the connection for good ({code}: not you)"],
+                [f"the daemon has closed the connection for good ({code}: not you){advice}"],
             )
 
 

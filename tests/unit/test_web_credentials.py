@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+from ctrader_twisted.market.model import AccountState, Phase
 from ctrader_twisted.web.doors import UNNAMED_S, WRONG_KEYS
 from ctrader_twisted.web.keys import add_key
 from tests.unit.log_lines import Line, LogLines
@@ -136,3 +140,51 @@ class UnnamedClientsTest(SiteCase):
         self.assertEqual(self.told(), [])
         self.get(peer="10.0.0.1")
         self.assertEqual(self.told()[0]["said"], "no X-Forwarded-For")
+
+
+class ReadinessTest(SiteCase):
+    """`/readyz` of a daemon that is not ready."""
+
+    def reasons(self, **asked: Any) -> list[str]:
+        """What it says."""
+        answer = self.get("/readyz", **asked)
+        self.assertEqual(answer.status, 503)
+        reasons: list[str] = json.loads(answer.body)["reasons"]
+        return reasons
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.state = AccountState(
+            Phase.RECONNECTING, code="CH_CLIENT_AUTH_FAILURE", reason="hush at 192.0.2.9:5035"
+        )
+        self.full = ["the session is reconnecting: hush at 192.0.2.9:5035 [CH_CLIENT_AUTH_FAILURE]"]
+        self.short = ["the session is reconnecting [CH_CLIENT_AUTH_FAILURE]"]
+
+    def test_local(self) -> None:
+        """On this machine it says everything, and not where a proxy was between."""
+        self.assertEqual(self.reasons(), self.full)
+        self.assertEqual(self.reasons(headers=["X-Forwarded-For: ::1"]), self.short)
+        self.assertEqual(self.reasons(headers=["Via: x"]), self.short)
+
+    def test_strangers(self) -> None:
+        """Strangers get the code, whatever they show; a right key that may read, the text."""
+        self.serve(is_local=False)
+        trader = add_key(self.key_file, "trader", ["trade"], "now").reveal()
+        for given in ("", "Bearer cts_wrong", "Basic eDp5", "Bearer", f"Bearer {trader}"):
+            headers = [f"Authorization: {given}"] if given else []
+            self.assertEqual(self.reasons(headers=headers), self.short, given)
+        headers = [f"Authorization: Bearer {self.token}"]
+        self.assertEqual(self.reasons(headers=headers), self.full)
+        self.assertEqual(self.reasons(headers=headers, peer="192.0.2.1"), self.full)
+
+    def test_key_required(self) -> None:
+        """With `require_key` this machine is nobody known, either."""
+        self.serve(require_key=True)
+        self.assertEqual(self.reasons(), self.short)
+
+    def test_codes_that_are_text(self) -> None:
+        """What the venue sends as a code and is none is not repeated."""
+        self.serve(is_local=False)
+        for code in ("hush hush", "x\n", "A" * 65, "", None, "CODE hush", "Ä"):
+            self.state = AccountState(Phase.ERROR, code=code, reason="hush")
+            self.assertEqual(self.reasons(), ["the session is error"], code)

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.web.client_requests import NAMES
 from tests.unit.stream_case import NOW_MS, StreamCase
 
 EURUSD, GBPUSD, XAUUSD = 1, 2, 3
@@ -311,14 +312,43 @@ class LongLists(StreamCase):
     """Requests as long as a frame allows."""
 
     def test_thousands_of_names(self) -> None:
-        """A frame full of unknown names is answered in full, and quickly forgotten."""
+        """More names than a request may have are refused in one short answer, and change nothing:
+        a result for each would be many times as long as the request.
+        """
         self.ready()
         client = self.client()
+        client.subscribe("EURUSD")
         names = [f"N{number}" for number in range(7000)]
         self.assertLess(len(json.dumps(names)), 65_500)
+        for kind in ("subscribe", "unsubscribe"):
+            for these in (names, names[: NAMES + 1], ["EURUSD", *names], [*names, "GBPUSD"]):
+                answer = client.ask({"type": kind, "symbols": these, "id": 7})
+                self.assertEqual((answer["type"], answer["id"]), ("requestError", 7))
+                self.assertEqual((answer["code"], answer["temporary"]), ("TOO_MANY_NAMES", False))
+                self.assertIn(f"{NAMES} names", answer["message"])
+                self.assertLess(len(json.dumps(answer)), 300)
+        self.assertEqual(client.ask({"type": "getSubscriptions"})["symbols"], ["EURUSD"])
+
+    def test_as_many_names_as_a_request_may_have(self) -> None:
+        """They are answered in full; a name that stands in it twice counts once."""
+        self.ready()
+        client = self.client()
+        names = [f"N{number}" for number in range(NAMES)]
+        for these in (names, [*names, *names]):
+            answer = client.ask({"type": "subscribe", "symbols": these})
+            self.assertEqual([row["symbol"] for row in answer["results"]], names)
+            self.assertEqual(answer["symbols"], [])
+
+    def test_where_a_client_may_have_more(self) -> None:
+        """Twice as many as a client may subscribe to are always possible."""
+        self.build(symbols=NAMES)
+        self.ready()
+        client = self.client()
+        names = [f"N{number}" for number in range(2 * NAMES)]
         answer = client.ask({"type": "subscribe", "symbols": names})
-        self.assertEqual([row["symbol"] for row in answer["results"]], names)
-        self.assertEqual(answer["symbols"], [])
+        self.assertEqual(len(answer["results"]), 2 * NAMES)
+        answer = client.ask({"type": "subscribe", "symbols": [*names, "EURUSD"]})
+        self.assertEqual(answer["code"], "TOO_MANY_NAMES")
 
     def test_a_very_long_name(self) -> None:
         """Nobody's symbol is that long: it is refused rather than kept."""

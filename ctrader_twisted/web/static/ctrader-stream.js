@@ -195,7 +195,10 @@ export class CtraderStream {
     this.changes.clear();
     this.ask(changed.filter(([name, on]) => on && this.wants.has(name)).map(([name]) => name));
     const dropped = changed.filter(([name, on]) => !on && !this.wants.has(name));
-    if (dropped.length) this.send({ type: 'unsubscribe', symbols: dropped.map(([name]) => name) });
+    for (let start = 0; start < dropped.length; start += 200) {
+      const symbols = dropped.slice(start, start + 200).map(([name]) => name);
+      this.send({ type: 'unsubscribe', symbols });
+    }
   }
 
   /** @param {string[]} names in portions that fit into any frame */
