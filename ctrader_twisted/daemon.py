@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
@@ -131,9 +132,17 @@ class Daemon(MultiService):
         self.connection = connection
         self.account = account
         self.door = door
+        # What twistd should log to, instead of what it would choose.
+        self.log_observer: ILogObserver | None = None
         for service in (venue, connection, door, herald):
             if service is not None:
                 service.setServiceParent(cast(Any, self))
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part of an application, which twistd asks for a log observer."""
+        super().setServiceParent(parent)
+        if self.log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log_observer)
 
     def take_ports(self) -> None:
         """Listen; ConfigurationError with one sentence when a port cannot be had.

@@ -1,15 +1,21 @@
-"""What operators may look at, wired: the scrape, and the routes that show it."""
+"""What operators may look at, wired: the log, the scrape, and the routes that show it."""
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Hashable
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import Any
 
+from twisted.logger import ILogObserver
+
+import twisted
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.diagnosis import Diagnosis
 from ctrader_twisted.herald import Herald
+from ctrader_twisted.log_writer import lines_lost
+from ctrader_twisted.logs import observer_for
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import VenueSettings
 from ctrader_twisted.upstream.application import Application
@@ -25,6 +31,25 @@ def our_version() -> str:
         return version_of("ctrader-twisted")
     except PackageNotFoundError:
         return "unknown"
+
+
+def versions() -> str:
+    """What runs, for the first line of the log."""
+    return (
+        f"ctrader-stream {our_version()}, Python {platform.python_version()}, "
+        f"Twisted {twisted.__version__}"
+    )
+
+
+def log_observer(twistd: Any) -> ILogObserver | None:
+    """Where logs go to by twistd's own options; None if it was given a ``--logger``."""
+    try:
+        return observer_for(twistd)
+    except OSError as error:
+        raise SystemExit(
+            f"ctrader-stream: the log file {error.filename} cannot be written ({error.strerror}): "
+            "choose another with --logfile, or a folder in which the daemon may write."
+        ) from None
 
 
 def make_herald(
@@ -72,6 +97,7 @@ def make_rest(
         budgets_used=application.budgets_used,
         pending=application.pending,
         outboxes=audience.outboxes,
+        log_lines_lost=lines_lost,
     )
     diagnosis = Diagnosis(
         progress=factory.progress,

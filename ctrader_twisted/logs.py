@@ -1,19 +1,18 @@
-"""What we say about ourselves: log observers, secret values, and the one redaction function."""
+"""Log observers: every event is redacted, made harmless, and queued for a thread that writes it."""
 
 from __future__ import annotations
 
-import hmac
-import json
-import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from functools import partial
 from pathlib import PurePath
-from typing import Any, NoReturn, TextIO
-from urllib.parse import quote, quote_plus
+from syslog import LOG_CRIT, LOG_DEBUG, LOG_ERR, LOG_INFO, LOG_WARNING
+from traceback import format_exception
+from types import TracebackType
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
@@ -22,6 +21,7 @@ from twisted.logger import (
     ILogFilterPredicate,
     ILogObserver,
     LogEvent,
+    Logger,
     LogLevel,
     LogLevelFilterPredicate,
     PredicateResult,
@@ -31,134 +31,14 @@ from twisted.logger import (
 from zope.interface import implementer, provider
 
 from ctrader_twisted import errands
+from ctrader_twisted.log_targets import LogFile, Stream, Syslog, Target, standard
+from ctrader_twisted.log_writer import LogWriter
+from ctrader_twisted.redaction import MASK, Secret, conceal, is_credential_name, redact
 
-MASK = "********"
+__all__ = ["MASK", "Secret", "conceal", "redact"]
 
 # Fields that let a reader follow one matter through many lines; the console shows them last.
 CORRELATION = ("account_id", "correlation_id")
-
-
-class Secret:
-    """A credential in memory. Everything that prints it prints ``********``.
-
-    Only ``reveal()`` gives the text. Copies are the value itself; pickling is refused, because a
-    pickle is a plain copy on its way to somewhere else.
-    """
-
-    __slots__ = ("_value",)
-
-    _value: str
-
-    def __init__(self, value: str) -> None:
-        if not isinstance(value, str):
-            raise TypeError("a Secret holds text")
-        object.__setattr__(self, "_value", value)
-
-    def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
-        return self._value
-
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError("a Secret cannot be changed")
-
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError("a Secret cannot be changed")
-
-    def __repr__(self) -> str:
-        return MASK
-
-    def __format__(self, format_spec: str) -> str:
-        return MASK
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(_octets(self._value), _octets(other._value))
-
-    def __hash__(self) -> int:
-        return hash((Secret, self._value))
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Secret:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Secret is not pickled")
-
-
-def _octets(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
-
-
-# -- redaction ------------------------------------------------------------------------------------
-
-_CREDENTIAL = (
-    r"(?:[A-Za-z0-9_-]*(?:secret|token|password|passwd|passphrase|(?:api|secret|private)[_-]?key)"
-    r"|(?:proxy-)?authorization|(?:set-)?cookie|(?:access|refresh) token|client secret)"
-)
-_CREDENTIAL_NAME = re.compile(_CREDENTIAL, re.IGNORECASE)
-
-# Name, separator, then a value: in escaped quotes (JSON inside JSON), in quotes, or bare.
-# The look-behind starts each attempt at the beginning of a word, which keeps long lines linear.
-_NAMED_VALUE = re.compile(
-    rf"(?<![A-Za-z0-9_-])(?P<name>{_CREDENTIAL}\\*[\"']?\s*(?:=>|[:=])\s*\[?\s*(?:b(?=[\"']))?)"
-    r"(?:(?P<escaped>\\+[\"']).*?(?:(?P=escaped)|$)"
-    r"|(?P<quote>[\"'])(?:\\.|(?!(?P=quote))[^\\\n])*(?P=quote)?"
-    r"|(?:(?:bearer|basic|digest|token)\s+)?[^\s&\"'\\,;)\]}]+)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_BEARER = re.compile(r"\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
-_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*")
-# Our own API keys, wherever they turn up.
-_API_KEY = re.compile(r"\bcts_[A-Za-z0-9_-]{16,}")
-_URL_PASSWORD = re.compile(r"(://[^\s/:@\"']*:)[^\s/@\"']+(?=@)")
-
-_concealed: set[Secret] = set()
-
-
-def conceal(*secrets: Secret) -> None:
-    """From now on, and for the whole process, mask these values in all that is redacted."""
-    _concealed.update(secret for secret in secrets if secret)
-
-
-def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """The text with every known secret, and whatever looks like a credential, masked.
-
-    Known are the given secrets and those told to `conceal`, as they are and as URL, JSON or
-    ``repr`` would write them.
-    """
-    known = frozenset(secret for secret in secrets if secret).union(_concealed)
-    if known:
-        text = _literal(known).sub(MASK, text)
-    text = _NAMED_VALUE.sub(_masked_value, text)
-    text = _URL_PASSWORD.sub(rf"\1{MASK}", text)
-    text = _BEARER.sub(rf"\1{MASK}", text)
-    text = _API_KEY.sub(MASK, text)
-    return _JWT.sub(MASK, text)
-
-
-def _masked_value(match: re.Match[str]) -> str:
-    mark = match["escaped"] or match["quote"] or ""
-    return f"{match['name']}{mark}{MASK}{mark}"
-
-
-@lru_cache(maxsize=32)
-def _literal(secrets: frozenset[Secret]) -> re.Pattern[str]:
-    """One expression for all spellings of all secrets, the longest first."""
-    spellings: set[str] = set()
-    for secret in secrets:
-        value = secret.reveal()
-        octets = _octets(value)
-        spellings |= {value, quote(octets, safe=""), quote_plus(octets)}
-        spellings |= {json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
-        spellings |= {repr(value)[1:-1], repr(octets)[2:-1]}
-    longest_first = sorted(spellings, key=lambda spelling: (-len(spelling), spelling))
-    return re.compile("|".join(map(re.escape, longest_first)))
 
 
 # -- observers ------------------------------------------------------------------------------------
@@ -175,28 +55,78 @@ def redacting_observer(observer: ILogObserver, secrets: Sequence[Secret]) -> ILo
 
 def console_stderr() -> ILogObserver:
     """Readable lines on standard error, from level info; for ``--logger``."""
-    return _from_info(_Lines(sys.stderr, console_line))
+    return observer_of(standard(sys.stderr, "standard error"), console_line)
 
 
 def json_stderr() -> ILogObserver:
     """One JSON object a line on standard error, from level info; for ``--logger``."""
-    return _from_info(_Lines(sys.stderr, json_line))
+    return observer_of(standard(sys.stderr, "standard error"), json_line)
+
+
+def observer_for(options: Mapping[str, Any]) -> ILogObserver | None:
+    """What twistd should log to by these options of its own; None to leave it to twistd.
+
+    Twistd's own observers neither redact nor bound what they write, and its log files rotate
+    themselves. OSError when the log file cannot be opened.
+    """
+    file, in_foreground = options.get("logfile"), options.get("nodaemon") or options.get("debug")
+    if options.get("logger") is not None or (file == "-" and not in_foreground):
+        return None
+    if options.get("syslog"):
+        return observer_of(Syslog(options.get("prefix") or "ctrader-stream"), syslog_line)
+    if file == "-" or (in_foreground and not file):
+        return observer_of(standard(sys.stdout, "standard output"), console_line)
+    return observer_of(LogFile(file or "twistd.log"), console_line)
+
+
+def mask_uncaught() -> None:
+    """Mask secrets in the traceback of an exception that ends the process before it logs."""
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        text = _clean("".join(format_exception(kind, error, trace)), ())
+        if sys.stderr is not None:
+            sys.stderr.write(text)
+
+    sys.excepthook = show
+
+
+def observer_of(
+    target: Target | Stream, render: Callable[[LogEvent], str], level: Any = LogLevel.info
+) -> ILogObserver:
+    """Lines made by ``render``, written to ``target`` without ever waiting for it."""
+    predicates = [LogLevelFilterPredicate(defaultLogLevel=level), _says_something]
+    if render is not json_line and level >= LogLevel.info:
+        predicates.append(_is_for_people)
+    writer = target if isinstance(target, Stream) else LogWriter(target, partial(_lost, render))
+    return FilteringLogObserver(_Lines(writer, render), predicates)
 
 
 def console_line(event: LogEvent) -> str:
-    """``time LEVEL namespace: message [correlation fields]``; further lines are indented."""
-    level = _level(event)
+    """``time LEVEL namespace: message [correlation fields]``; a traceback follows, indented.
+
+    The namespace is that of the module, without the name of our package and of the class.
+    """
+    return f"{_timestamp(event)} {_level(event).upper():8} {_text_of(event)}\n"
+
+
+def syslog_line(event: LogEvent) -> str:
+    """As `console_line`, without the time, which syslog adds."""
+    return f"{_level(event).upper():8} {_text_of(event)}\n"
+
+
+def _text_of(event: LogEvent) -> str:
     fields = _plain_fields(event, ())
     # Once is enough for those that stand in the message itself.
     words = str(event.get("log_format"))
     missing = [n for n in CORRELATION if n in fields and f"{{{n}}}" not in words]
     told = " ".join(f"{name}={fields[name]}" for name in missing)
     text = formatEvent(event) + (f" [{told}]" if told else "")
-    traceback = _traceback(event)
     # A client's text must neither forge a line of ours nor steer the terminal.
-    text = redact(f"{text}\n{traceback}" if traceback else text).translate(_HARMLESS)
-    text = text.rstrip("\n").replace("\n", "\n    ")
-    return f"{_timestamp(event)} {level.upper():8} {_namespace(event)}: {text}\n"
+    text = _clean(text.rstrip("\n"), ()).replace("\n", "\\n")
+    traceback = _clean(_traceback(event), ())
+    if traceback:
+        text = f"{text}\n{traceback}".replace("\n", "\n    ")
+    return f"{_short(_namespace(event))}: {text}"
 
 
 def json_line(event: LogEvent) -> str:
@@ -228,46 +158,91 @@ class _Redacting:
         safe["log_level"] = event.get("log_level", LogLevel.info)
         safe["log_namespace"] = _namespace(event)
         safe["log_format"] = "{log_text}"
-        safe["log_text"] = redact(text, self._secrets)
+        safe["log_text"] = _clean(text, self._secrets)
         self._observer(safe)
 
 
 @implementer(ILogObserver)
 class _Lines:
-    """Writes each event as the text that `render` makes of it, in one write."""
+    """Queues each event as the text that `render` makes of it; a thread writes it."""
 
-    def __init__(self, stream: TextIO, render: Callable[[LogEvent], str]) -> None:
-        # Taken now: Twisted replaces sys.stderr by a file that logs when logging begins.
-        self._stream = stream
+    def __init__(self, writer: LogWriter | Stream, render: Callable[[LogEvent], str]) -> None:
+        self._writer = writer
         self._render = render
 
     def __call__(self, event: LogEvent) -> None:
-        line = self._render(event)
-        octets = getattr(self._stream, "buffer", None)
-        if octets is None:
-            self._stream.write(line)
+        if self._writer.is_full():
+            self._writer.drop()
         else:
-            octets.write(line.encode("utf-8", "backslashreplace"))
-        self._stream.flush()
+            line = _encoded(self._render(event))
+            self._writer.put(line, _PRIORITIES.get(_level(event), LOG_INFO))
 
 
-def _from_info(observer: ILogObserver) -> ILogObserver:
-    predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.info)
-    return FilteringLogObserver(observer, [predicate, _says_something])
+def _lost(render: Callable[[LogEvent], str], lost: int, reason: str) -> bytes:
+    """The line that stands where lines are missing."""
+    made: list[LogEvent] = []
+    # Not by the publisher, since it is for this target, and for this place in it.
+    log = Logger(namespace=__name__, observer=cast(ILogObserver, made.append))
+    log.warn("{lost} log lines were lost: {reason}", lost=lost, reason=reason)
+    return _encoded(render(made[0]))
+
+
+def _encoded(line: str) -> bytes:
+    return line.encode("utf-8", "backslashreplace")
+
+
+_PRIORITIES = {
+    "debug": LOG_DEBUG,
+    "info": LOG_INFO,
+    "warn": LOG_WARNING,
+    "error": LOG_ERR,
+    "critical": LOG_CRIT,
+}
 
 
 @provider(ILogFilterPredicate)
 def _says_something(event: LogEvent) -> Any:
-    """Twisted writes an event without words where somebody took them away."""
-    is_empty = event.get("log_format") == "" and event.get("log_failure") is None
-    return PredicateResult.no if is_empty else PredicateResult.maybe
+    """Twisted writes an event without words where somebody took them away.
+
+    And it names its reactor, and itself by a long path, before our first line can be seen: our
+    own says which versions run.
+    """
+    words = event.get("log_format")
+    is_empty = words == "" and event.get("log_failure") is None
+    is_preface = words in _PREFACE and _namespace(event).startswith("twisted.scripts.")
+    return PredicateResult.no if is_empty or is_preface else PredicateResult.maybe
+
+
+@provider(ILogFilterPredicate)
+def _is_for_people(event: LogEvent) -> Any:
+    """Log-in that goes well is told by one line at its end; its requests are for the JSON log."""
+    went_well = event.get("lane") == "session" and event.get("outcome", "answered") == "answered"
+    return PredicateResult.no if went_well else PredicateResult.maybe
 
 
 # What old-style events and the logger itself put into an event; the message already tells it.
 _NOT_FIELDS = frozenset({"format", "isError", "message", "time", "system", "why", "failure"})
-_HARMLESS = {
-    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
+_PREFACE = {
+    "twistd {version} ({exe} {pyVersion}) starting up.",
+    "reactor class: {reactor}.",
 }
+# Control characters but line breaks and tabs, and what is invisible or turns the direction of
+# writing: a terminal would obey it, and a reader would see something else than what is there.
+_INVISIBLE = (
+    *(code for code in range(32) if chr(code) not in "\n\t"),
+    *range(0x7F, 0xA0),
+    *(0xAD, 0x61C, 0x180E, 0xFEFF),
+    *range(0x200B, 0x2010),
+    *range(0x2028, 0x202F),
+    *range(0x2060, 0x2070),
+    *range(0xFFF9, 0xFFFC),
+    *range(0xE0000, 0xE0080),
+)
+_HARMLESS = {code: ascii(chr(code))[1:-1] for code in _INVISIBLE} | {
+    code: f"\\x{code:02x}" for code in _INVISIBLE if code < 0x100
+}
+# A text of this length says enough; one without a bound could fill the queue.
+TEXT_LIMIT = 32 * 1024
 
 
 def _plain_fields(event: LogEvent, secrets: Sequence[Secret]) -> dict[str, Any]:
@@ -280,7 +255,7 @@ def _plain_fields(event: LogEvent, secrets: Sequence[Secret]) -> dict[str, Any]:
     for name, value in event.items():
         if name.startswith("log_") or name in _NOT_FIELDS:
             continue
-        if value is not None and _CREDENTIAL_NAME.fullmatch(name):
+        if value is not None and is_credential_name(name):
             fields[name] = MASK
         elif value is None or isinstance(value, bool | float):
             fields[name] = value
@@ -293,8 +268,13 @@ def _plain_fields(event: LogEvent, secrets: Sequence[Secret]) -> dict[str, Any]:
 
 
 def _clean(text: str, secrets: Sequence[Secret]) -> str:
-    """Redacted, and without the lone surrogates that UTF-8 cannot write."""
-    return redact(text, secrets).encode("utf-8", "backslashreplace").decode()
+    """Redacted, without control characters, cut, and without what UTF-8 cannot write."""
+    text = redact(text, secrets)
+    if len(text) > TEXT_LIMIT:
+        text = f"{text[:TEXT_LIMIT]}... ({len(text)} characters)"
+    if text.isascii() and text.isprintable():
+        return text
+    return text.translate(_HARMLESS).encode("utf-8", "backslashreplace").decode()
 
 
 def _traceback(event: LogEvent) -> str:
@@ -319,4 +299,13 @@ def _level(event: LogEvent) -> str:
 
 
 def _namespace(event: LogEvent) -> str:
-    return str(event.get("log_namespace") or event.get("log_system") or "-")
+    return _clean(str(event.get("log_namespace") or event.get("log_system") or "-"), ())
+
+
+def _short(namespace: str) -> str:
+    """``upstream.requests`` for ``ctrader_twisted.upstream.requests.Requests``."""
+    if namespace == "log_legacy":
+        return "-"
+    short = namespace.removeprefix("ctrader_twisted.").replace("\n", "\\n")
+    module, _, name = short.rpartition(".")
+    return module if module and name.lstrip("_")[:1].isupper() else short

@@ -22,14 +22,14 @@ from twisted.internet.interfaces import IReactorPluggableResolver
 from twisted.logger import Logger
 from twisted.python import usage
 
-from ctrader_twisted import contract
+from ctrader_twisted import contract, log_writer
 from ctrader_twisted.accounts import Account, WatchPolicy
 from ctrader_twisted.config_files import trust_user
 from ctrader_twisted.daemon import Daemon, Door
 from ctrader_twisted.entrance import make_doors, make_front
 from ctrader_twisted.errors import ConfigurationError
-from ctrader_twisted.insight import make_herald, make_rest, our_version
-from ctrader_twisted.logs import Secret, conceal
+from ctrader_twisted.insight import log_observer, make_herald, make_rest, our_version, versions
+from ctrader_twisted.logs import Secret, conceal, mask_uncaught
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import (
     Settings,
@@ -118,7 +118,8 @@ def makeService(options: Options) -> Daemon:
     conceal(*settings.venue.unspeakable())
     make_room(settings.web.clients)
     listen_for_hangup(reactor)
-    for note in (*settings.notes, venue_note(settings.venue)):
+    mask_uncaught()
+    for note in (*settings.notes, f"{venue_note(settings.venue)} ({versions()})"):
         log.info("{note}", note=note)
     for warning in settings.warnings:
         log.warn("{warning}", warning=warning)
@@ -128,6 +129,9 @@ def makeService(options: Options) -> Daemon:
     except ConfigurationError as error:
         sentence = located(str(error), explain(**options.sources))
         raise SystemExit(f"ctrader-stream: {sentence}") from None
+    daemon.log_observer = log_observer(options.parent or {})
+    # Twistd says goodbye after that, and then the process may end by a signal, without more ado.
+    reactor.addSystemEventTrigger("after", "shutdown", log_writer.finish_all)
     return daemon
 
 

@@ -7,17 +7,16 @@ import signal
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import IResolverSimple
-from twisted.logger import Logger, globalLogPublisher, textFileLogObserver
+from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.logfile import LogFile
 from zope.interface import implementer
+
+from ctrader_twisted import log_writer
 
 log = Logger()
 
@@ -82,55 +81,38 @@ def make_room(clients: int) -> None:
 
 
 def listen_for_hangup(reactor: Any) -> None:
-    """From now on SIGHUP reopens log files, instead of ending the process."""
+    """From now on SIGHUP reopens log files, instead of ending the process; so does SIGUSR1.
+
+    SIGUSR1 makes twistd's own log files rotate. Ours do not, and it would end the process.
+    """
 
     def hung_up(number: int, frame: object) -> None:
         reactor.callFromThread(reopen_logs)
 
     def begin() -> None:
         signal.signal(signal.SIGHUP, hung_up)
+        if signal.getsignal(signal.SIGUSR1) in {signal.SIG_DFL, None}:
+            signal.signal(signal.SIGUSR1, hung_up)
 
     # After twistd has gone to the background, and after the reactor's own.
     reactor.callWhenRunning(begin)
 
 
-def reopen_logs(publisher: object = globalLogPublisher) -> None:
+def reopen_logs() -> None:
     """A rotation tool has moved the files away: write to new ones of the old names."""
-    files = log_files(publisher)
-    if files is None:
-        log.error(
-            "the log files cannot be found in this version of Twisted: restart the daemon after "
-            "each rotation, or let the rotation tool copy and truncate the file"
-        )
-        return
-    count = 0
-    for file in files:
-        try:
-            # First on trial: a file that is closed and cannot be opened again logs nothing more.
-            Path(file.path).open("ab").close()
-            file.reopen()
-            count += 1
-        except OSError as error:
-            log.error("the log file cannot be reopened: {reason}", reason=str(error))
-    log.info("{count} log files were reopened", count=count)
 
+    def done(path: str, error: OSError | None) -> None:
+        if error is None:
+            log.info("log file {path} was reopened", path=path)
+        else:
+            log.error(
+                "the log file {path} cannot be reopened, and the old one is written to: {reason}",
+                path=path,
+                reason=error.strerror or str(error),
+            )
 
-def log_files(publisher: object = globalLogPublisher) -> list[LogFile] | None:
-    """The files that twistd's --logfile writes to; None when nobody can tell.
-
-    Twisted has no public way to them: twistd makes the file, hands it to an observer, and keeps
-    neither. So this looks where they are known to be, after a trial whether observers are built
-    like that in this version.
-    """
-    probe = StringIO()
-    observers = getattr(publisher, "_observers", None)
-    if observers is None or _file_of(textFileLogObserver(probe)) is not probe:
-        return None
-    return [file for file in map(_file_of, list(observers)) if isinstance(file, LogFile)]
-
-
-def _file_of(observer: object) -> object:
-    return getattr(observer, "_outFile", None)
+    if not log_writer.reopen_all(done):
+        log.info("no log file is open: there is nothing to reopen")
 
 
 @implementer(IResolverSimple)

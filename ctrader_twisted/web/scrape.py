@@ -103,6 +103,7 @@ class Gauges:
     pending: Callable[[], int]
     outboxes: Callable[[], Iterable[Waiting]]
     unavailable: Callable[[], dict[str, int]] = dict
+    log_lines_lost: Callable[[], int] = lambda: 0
 
 
 class Scrape:
@@ -129,6 +130,11 @@ class Scrape:
             yield CounterMetricFamily(
                 PREFIX + name, meaning, value=float(getattr(self._metrics, attribute))
             )
+        yield CounterMetricFamily(
+            PREFIX + "log_lines_lost",
+            "Log lines dropped since what they are written to took none",
+            value=float(self._gauges.log_lines_lost()),
+        )
         yield from self._counted()
         yield _histogram("fanout_seconds", "From a socket to all sockets", self._metrics.fanout_s)
         yield self._requests()

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogLevel, formatEvent, globalLogPublisher, textFileLogObserver
-from twisted.python.logfile import LogFile
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted import upkeep
@@ -180,65 +179,3 @@ class RoomTest(SynchronousTestCase):
         self.assertEqual(was_set, [(600, 600)])
         self.assertEqual((said[0]["allowed"], said[0]["room"], said[0]["needed"]), (600, 500, 1100))
         self.assertEqual(self.limits(600, 600)[0], [])
-
-
-class MovedLogTest(SynchronousTestCase):
-    """SIGHUP."""
-
-    def test_reopened(self) -> None:
-        """After a rotation tool has moved the file, lines go to a new one of the old name."""
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        path = Path(folder.name, "daemon.log")
-        file = LogFile.fromFullPath(str(path))
-        self.addCleanup(file.close)
-        observer = textFileLogObserver(file)
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        path.rename(f"{path}.1")
-        upkeep.log.info("before")
-        self.assertFalse(path.exists())
-        upkeep.reopen_logs()
-        self.assertIn("1 log files were reopened", path.read_text())
-        self.assertIn("before", Path(f"{path}.1").read_text())
-
-    def errors(self) -> list[str]:
-        """What is complained about from now on."""
-        lines: list[str] = []
-
-        def see(event: dict[str, Any]) -> None:
-            if event["log_level"] is LogLevel.error:
-                lines.append(formatEvent(event))
-
-        globalLogPublisher.addObserver(see)
-        self.addCleanup(globalLogPublisher.removeObserver, see)
-        return lines
-
-    def test_this_twisted_is_built_as_we_believe(self) -> None:
-        """With a Twisted that hides its files elsewhere this is the test that fails."""
-        self.assertIsNotNone(upkeep.log_files())
-
-    def test_another_twisted(self) -> None:
-        """With such a Twisted SIGHUP costs one line that says what to do, and nothing else."""
-        lines = self.errors()
-        upkeep.reopen_logs(publisher=object())
-        (line,) = lines
-        self.assertIn("restart the daemon after each rotation", line)
-
-    def test_cannot_be_reopened(self) -> None:
-        """Where the new file cannot be made the old one is kept, and gets the complaint."""
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        inner = Path(folder.name, "logs")
-        inner.mkdir()
-        file = LogFile.fromFullPath(str(inner / "daemon.log"))
-        self.addCleanup(file.close)
-        observer = textFileLogObserver(file)
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        inner.rename(f"{inner}.1")
-        lines = self.errors()
-        upkeep.reopen_logs()
-        (line,) = lines
-        self.assertIn("No such file or directory", line)
-        self.assertIn("cannot be reopened", Path(f"{inner}.1", "daemon.log").read_text())

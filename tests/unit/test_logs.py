@@ -7,11 +7,15 @@ import io
 import json
 import pickle
 import sys
+import syslog
+import threading
 import time
 import traceback
+from base64 import b64encode, urlsafe_b64encode
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -246,6 +250,103 @@ class RedactTests(SynchronousTestCase):
         once = redact(f"access_token={text}")
         self.assertEqual(redact(once), once)
 
+    def test_in_capitals(self) -> None:
+        """Our API keys and known secrets are masked in capitals and in small letters, too."""
+        key = "cts_" + "aB3-_xY9" * 5 + "zZz"
+        known = [Secret(PLANTED)]
+        for text in (key, key.upper(), key.lower(), key.swapcase()):
+            for around in ("{}", "a {} b", "/x/{}/y", '"{}"', "%22{}%22", "\\n{}\\n", "\\x1b{}"):
+                masked = redact(around.format(text))
+                self.assertNotIn(text[4:], masked, around)
+                self.assertIn("********", masked)
+        for text in (PLANTED.upper(), PLANTED.title(), quote(PLANTED, safe="").lower()):
+            self.assertEqual(redact(f"a {text} b", known), "a ******** b")
+
+    def test_words_that_end_like_a_key_begins(self) -> None:
+        """`cts_` inside a word of ours is no key."""
+        for text in ("products_available_in_catalogue", "rejects_without_a_reason=3"):
+            self.assertEqual(redact(text), text)
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=7), st.binary(max_size=7))
+    def test_base64(self, before: bytes, after: bytes) -> None:
+        """Keys and known secrets are masked in base64, wherever they begin in a group of three."""
+        key = b"cts_" + b"aB3-_xY9" * 5 + b"zZz"
+        for secret in (key, PLANTED.encode()):
+            for encode in (b64encode, urlsafe_b64encode):
+                text = encode(before + secret + after).decode()
+                masked = redact(f"x {text} y", [Secret(PLANTED)])
+                middle = encode(secret[6:-6]).decode()[4:-4]
+                self.assertIn("********", masked)
+                self.assertNotIn(middle, masked)
+                for shift in range(3):
+                    part = encode(secret[shift : shift + 12]).decode()
+                    self.assertNotIn(part, masked)
+
+    def test_basic(self) -> None:
+        """The user and password of HTTP are masked without the header's name, too."""
+        for user in ("user:secret-word-1", "a:b-c-d-e-f-g-h"):
+            text = b64encode(user.encode()).decode()
+            self.assertEqual(redact(f"Basic {text}"), "Basic ********")
+        for text in ("basic internationalization", "the basic settings are right", "Basic rules"):
+            self.assertEqual(redact(text), text)
+
+    def test_binary(self) -> None:
+        """Known secrets are masked in bytes as Python, and as a dump of hexadecimal digits show."""
+        known = [Secret(PLANTED)]
+        octets = f"\x00\x01{PLANTED}\xff".encode("latin-1")
+        for text in (repr(octets), octets.hex(), octets.hex().upper(), str(bytearray(octets))):
+            masked = redact(text, known)
+            self.assertIn("********", masked)
+            self.assertNotIn(PLANTED, masked)
+            self.assertNotIn(PLANTED.encode().hex(), masked.lower())
+
+    def test_a_line_of_many(self) -> None:
+        """A secret of several lines is masked when it is printed line by line."""
+        secret = Secret("-----BEGIN X-----\nabcdefgh12345678\nijklmnop12345678\nend\n")
+        self.assertEqual(redact("abcdefgh12345678", [secret]), "********")
+        self.assertEqual(redact("ijklmnop12345678", [secret]), "********")
+        self.assertEqual(redact("the end", [secret]), "the end")
+
+    def test_urls(self) -> None:
+        """Parameters of a URL, and of a URL inside a URL."""
+        for text in (
+            "/ws?token={}",
+            "/ws?x=1&api_key={}&y=2",
+            "GET /ws?TOKEN={} HTTP/1.1",
+            "https://host/cb?code={}&state=1",
+            "https://host/a?key={}",
+            "/go?to=%2Fws%3Ftoken%3D{}",
+            "/go?to=%2Fws%3faccess_token%3d{}",
+        ):
+            masked = redact(text.format("Zx81-spectrum_48k"))
+            self.assertNotIn("Zx81", masked, text)
+            self.assertIn("********", masked, text)
+
+    def test_conceal_while_others_redact(self) -> None:
+        """A secret may be read again at any time, in any thread."""
+        stop = threading.Event()
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while not stop.is_set():
+                    redact("nothing of the kind")
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for number in range(50):
+            conceal(Secret(f"concealed-while-others-redact-{number:03}"))
+            self.assertEqual(redact(f"concealed-while-others-redact-{number:03}"), "********")
+        stop.set()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(failures, [])
+
     def test_long_lines(self) -> None:
         """Hostile lines cost no more than their length."""
         began = time.process_time()
@@ -258,6 +359,11 @@ class RedactTests(SynchronousTestCase):
             "bearer ",
             'password=\\"',
             "a-",
+            "cts_",
+            "N0c1",
+            "?code=",
+            "basic ",
+            "%3Dtoken",
         ):
             redact(piece * (100_000 // len(piece)))
         self.assertLess(time.process_time() - began, 5)
@@ -355,18 +461,64 @@ class ConsoleLineTests(SynchronousTestCase):
         """Time, level, namespace, message, and at the end what lets one follow a matter."""
         self.assertEqual(
             console_line(event(account_id=7, correlation_id="c-1", other=1)),
-            "2023-11-14T22:13:20.123Z INFO     ctrader_twisted.test: hello EURUSD "
+            "2023-11-14T22:13:20.123Z INFO     test: hello EURUSD "
             "[account_id=7 correlation_id=c-1]\n",
         )
 
     def test_no_forged_line(self) -> None:
-        """Text with line breaks is indented, and control characters are spelled out."""
+        """Line breaks in values and control characters are spelled out."""
         line = console_line(event(symbol="A\nB\r\x1b[31mC"))
         self.assertEqual(
-            line,
-            "2023-11-14T22:13:20.123Z INFO     ctrader_twisted.test: hello A\n"
-            "    B\\x0d\\x1b[31mC\n",
+            line, "2023-11-14T22:13:20.123Z INFO     test: hello A\\nB\\x0d\\x1b[31mC\n"
         )
+
+    def test_short_namespace(self) -> None:
+        """The module without our package and the class; others as they are, without the class."""
+        for namespace, short in (
+            ("ctrader_twisted.upstream.requests.Requests", "upstream.requests"),
+            ("ctrader_twisted.upstream.pursuit._Batch", "upstream.pursuit"),
+            ("ctrader_twisted.tap", "tap"),
+            ("twisted.internet.base", "twisted.internet.base"),
+            ("twisted.scripts._twistd_unix.UnixAppLogger", "twisted.scripts._twistd_unix"),
+            ("log_legacy", "-"),
+            ("stdout", "stdout"),
+            ("A", "A"),
+            ("evil\n2023-11-14 forged\x1b[2J", "evil\\n2023-11-14 forged\\x1b[2J"),
+        ):
+            line = console_line(event(log_namespace=namespace))
+            self.assertTrue(line.endswith(f" {short}: hello EURUSD\n"), line)
+
+    def test_nothing_steers_the_terminal(self) -> None:
+        """Control characters, invisible ones and changes of direction are spelled out, in both
+        forms, in the message, its fields, the traceback and the namespace.
+        """
+        evil = (
+            "\x00\x07\x08\x1b[2J\x7f\x85\x9b31m\u200b\u200e\u2028\u2029\u202e\u2066\ufeff\U000e0041"
+        )
+        made = event(symbol=evil, log_namespace=evil, log_failure=failure(f"no {evil}"))
+        text = console_line(made)
+        loaded = json.loads(json_line(made))
+        for said in (text, json_line(made), *map(str, loaded.values())):
+            bad = [char for char in said if not char.isprintable() and char not in "\n\t"]
+            self.assertEqual(bad, [])
+        for word in (r"\x00\x07\x08\x1b[2J\x7f\x85\x9b31m", r"\u202e\u2066\ufeff\U000e0041"):
+            self.assertIn(word, text)
+            self.assertIn(word, loaded["message"])
+            self.assertIn(word, loaded["symbol"])
+            self.assertIn(word, loaded["failure"])
+
+    def test_other_scripts(self) -> None:
+        """Text of other languages, and signs, stay as they are."""
+        self.assertIn("hello Grüße 価格 ₿ 🙂", console_line(event(symbol="Grüße 価格 ₿ 🙂")))
+
+    def test_length(self) -> None:
+        """A text without an end is cut, after it is masked."""
+        conceal(Secret(PLANTED))
+        long = "x" * (logs.TEXT_LIMIT - 20) + PLANTED + "y" * 200_000
+        for line in (console_line(event(symbol=long)), json_line(event(symbol=long))):
+            self.assertLess(len(line), 3 * logs.TEXT_LIMIT)
+            self.assertNotIn(PLANTED[:6], line)
+            self.assertIn("characters)", line)
 
     def test_failure(self) -> None:
         """A traceback follows, indented and redacted."""
@@ -401,6 +553,89 @@ class ObserverTests(SynchronousTestCase):
         """`console_stderr` writes one readable line from level info."""
         text = self.written("console_stderr", symbol="€")
         self.assertTrue(text.endswith(" WARN     here: said €\n"), text)
+
+    def test_requests_of_a_log_in(self) -> None:
+        """Where it goes well people are not told of them, and programs are."""
+        for name, shown in (("console_stderr", 1), ("json_stderr", 3)):
+            stream = io.StringIO()
+            patch = self.patch(sys, "stderr", stream)
+            publisher = LogPublisher(getattr(logs, name)())
+            patch.restore()
+            publisher(event(lane="session"))
+            publisher(event(lane="session", outcome="answered"))
+            publisher(event(lane="session", outcome="timed_out"))
+            self.assertEqual(stream.getvalue().count("hello"), shown)
+
+    def test_twistds_own_words(self) -> None:
+        """How twistd announces itself is left out: our first line has the versions."""
+        text = self.written("console_stderr", log_namespace="twisted.scripts._twistd_unix.X")
+        self.assertEqual(text.count("\n"), 1)
+        for words in ("reactor class: {reactor}.", "elsewhere: {reactor}."):
+            stream = io.StringIO()
+            patch = self.patch(sys, "stderr", stream)
+            publisher = LogPublisher(logs.console_stderr())
+            patch.restore()
+            named = "twisted.scripts._twistd_unix.UnixAppLogger"
+            publisher(event(log_format=words, reactor="epoll", log_namespace=named))
+            self.assertEqual("epoll" in stream.getvalue(), words.startswith("else"))
+
+    def test_by_twistds_options(self) -> None:
+        """What twistd is told to log to is what our observer writes to; or it is left to twistd."""
+        stream = io.StringIO()
+        patch = self.patch(sys, "stdout", stream)
+        for options in ({"nodaemon": True}, {"debug": True}, {"nodaemon": 1, "logfile": "-"}):
+            observer = logs.observer_for(options)
+            assert observer is not None
+            observer(event())
+        patch.restore()
+        self.assertEqual(stream.getvalue().count("hello EURUSD\n"), 3)
+        for options in ({"logger": object()}, {"logfile": "-"}, {"logger": 1, "logfile": "x"}):
+            self.assertIsNone(logs.observer_for(options))
+        with self.assertRaises(OSError):
+            logs.observer_for({"logfile": "/dev/null/nowhere"})
+
+    def test_syslog(self) -> None:
+        """Each line of an event is a message with the event's priority, masked and harmless."""
+        conceal(Secret(PLANTED))
+        said: list[tuple[int, str]] = []
+        opened: list[object] = []
+        self.patch(syslog, "openlog", lambda *given: opened.append(given[0]))
+        done = threading.Event()
+
+        def hear(priority: int, text: str) -> None:
+            said.append((priority, text))
+            if "the end" in text:
+                done.set()
+
+        self.patch(syslog, "syslog", hear)
+        observer = logs.observer_for({"syslog": True, "prefix": "prices"})
+        assert observer is not None
+        observer(event(symbol=f"{PLANTED}\x1b\x00"))
+        observer(event(log_level=LogLevel.error, log_failure=failure(PLANTED)))
+        observer(event(log_level=LogLevel.critical, symbol="the end"))
+        self.assertTrue(done.wait(20))
+        self.assertEqual(opened, ["prices"])
+        self.assertEqual(said[0], (syslog.LOG_INFO, "INFO     test: hello ********\\x1b\\x00"))
+        self.assertEqual(said[-1], (syslog.LOG_CRIT, "CRITICAL test: hello the end"))
+        middle = said[1:-1]
+        self.assertEqual({priority for priority, _ in middle}, {syslog.LOG_ERR})
+        self.assertIn("RuntimeError: ********", middle[-1][1])
+
+    def test_uncaught(self) -> None:
+        """The traceback that ends the process before it logs is masked as well."""
+        conceal(Secret(PLANTED))
+        self.patch(sys, "excepthook", None)
+        stream = io.StringIO()
+        self.patch(sys, "stderr", stream)
+        logs.mask_uncaught()
+        hook: Any = sys.excepthook
+        try:
+            raise ValueError(f"no: {PLANTED} \x1b")
+        except ValueError as error:
+            hook(type(error), error, error.__traceback__)
+            self.patch(sys, "stderr", None)
+            hook(type(error), error, error.__traceback__)
+        self.assertIn("ValueError: no: ******** \\x1b\n", stream.getvalue())
 
     def test_text_stream(self) -> None:
         """A stream without bytes below, as in notebooks, is written as text."""

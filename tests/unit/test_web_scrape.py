@@ -83,6 +83,7 @@ class ExportTest(SynchronousTestCase):
             budgets_used=lambda: {"ordinary": 0.25},
             restored_s=lambda: 1.5,
             unavailable=lambda: {"MARKET_CLOSED": 2},
+            log_lines_lost=lambda: 4711,
         )
         seen = series(metrics, asked)
         for key, value in {
@@ -100,6 +101,7 @@ class ExportTest(SynchronousTestCase):
             ("restore_seconds", ""): 1.5,
             ("symbols_unavailable", "MARKET_CLOSED"): 2,
             ("symbols_unavailable", "SYMBOL_DISABLED"): 0,
+            ("log_lines_lost_total", ""): 4711,
             ("session_state", "connected"): 1,
             ("session_state", "error"): 0,
             ("ticks_received_total", ""): 7,

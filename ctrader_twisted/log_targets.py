@@ -1,0 +1,210 @@
+"""Where log lines are written to: an open descriptor, a log file, syslog.
+
+A target takes what it can and says how much that was. It never waits longer than `POLL_S`, except
+where the system gives no choice (a hung disk, the C library's syslog).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import stat
+import syslog
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+# How long a write waits for room before it reports that there is none.
+POLL_S = 0.25
+# A pipe that is ready takes so much without blocking (POSIX promises 512, Linux 4096).
+PIPE_BYTES = select.PIPE_BUF
+
+# Files that we make. An existing one may be readable by a group, which is its owner's decision.
+FILE_MODE = 0o600
+ALLOWED_MODE = 0o640
+
+
+class Target(Protocol):
+    """``joins``: several lines may be written at once. ``path``: of a file that can be reopened.
+
+    ``stuck`` says why lines are lost while `write` takes nothing.
+    """
+
+    name: str
+    stuck: str
+    path: str
+    joins: bool
+    notice_priority: int
+
+    def write(self, priority: int, data: memoryview) -> int:
+        """Write some of it; how many bytes, 0 when there is no room now. Raises OSError."""
+
+    def reopen(self) -> None:
+        """Open it anew and close what was open; if that fails, the old one stays. OSError."""
+
+
+class Descriptor:
+    """A descriptor that belongs to somebody else, such as standard output.
+
+    It stays in blocking mode, since whoever shares it would notice; so `write` asks first.
+    """
+
+    path = ""
+    joins = True
+    notice_priority = 0
+
+    def __init__(self, number: int, name: str) -> None:
+        """``number`` is -1 where there is none."""
+        self.name = name
+        self.stuck = f"the reader of {name} does not read"
+        self._number = number
+
+    def write(self, priority: int, data: memoryview) -> int:
+        """Write as much as there is room for."""
+        return write_some(self._number, data)
+
+    def reopen(self) -> None:
+        """Do nothing: only a file can be reopened."""
+
+
+class LogFile:
+    """A file that is appended to, and that others cannot read. It is never rotated from here."""
+
+    joins = True
+    notice_priority = 0
+    log = Logger()
+
+    def __init__(self, path: str) -> None:
+        """Open it; OSError if that is not possible. A FIFO without a reader is opened later."""
+        self.path = self.name = os.path.abspath(path)
+        self.stuck = f"the reader of {self.path} does not read"
+        self._number = -1
+        try:
+            self._number = self._open()
+        except OSError as error:
+            if error.errno != errno.ENXIO or not Path(self.path).is_fifo():
+                raise
+
+    def write(self, priority: int, data: memoryview) -> int:
+        """Append as much as there is room for."""
+        if self._number < 0:
+            self._number = self._open()
+        return write_some(self._number, data)
+
+    def reopen(self) -> None:
+        """Write to the file that has the name now; one is made if there is none."""
+        old, self._number = self._number, self._open()
+        if old >= 0:
+            os.close(old)
+
+    def close(self) -> None:
+        """Close it; a later write would open it again."""
+        number, self._number = self._number, -1
+        if number >= 0:
+            os.close(number)
+
+    def _open(self) -> int:
+        # Not blocking: a FIFO has a reader or fails. For a regular file that changes nothing.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        number = os.open(self.path, flags, FILE_MODE)
+        self._close_to_others(number)
+        return number
+
+    def _close_to_others(self, number: int) -> None:
+        status = os.fstat(number)
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode) or not mode & ~ALLOWED_MODE:
+            return
+        try:
+            os.fchmod(number, FILE_MODE)
+        except OSError as error:
+            self.log.warn(
+                "the log file {path} is open to other users (mode {mode}), and that cannot be "
+                "changed: {reason}; run chmod 600 as its owner",
+                path=self.path,
+                mode=f"{mode:o}",
+                reason=error.strerror,
+            )
+        else:
+            self.log.info(
+                "the log file {path} was open to other users (mode {mode}): its mode is 600 now",
+                path=self.path,
+                mode=f"{mode:o}",
+            )
+
+
+class Stream:
+    """A file object without a descriptor, such as a test puts in the place of ``sys.stderr``.
+
+    It is in memory and does not block, so it needs no `log_writer.LogWriter` before it.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def put(self, line: bytes, priority: int = 0) -> None:
+        """Write one line."""
+        octets = getattr(self._stream, "buffer", None)
+        # ValueError: it is closed. There is nobody left who could be told.
+        with suppress(OSError, ValueError):
+            if octets is None:
+                self._stream.write(line.decode("utf-8", "replace"))
+            else:
+                octets.write(line)
+            self._stream.flush()
+
+    def is_full(self) -> bool:
+        """Return False: there is always room."""
+        return False
+
+    def drop(self) -> None:
+        """Do nothing: no line is dropped."""
+
+
+class Syslog:
+    """The system's log, by the C library, which waits without a bound when syslogd is stuck."""
+
+    name = "syslog"
+    stuck = "syslog does not take them"
+    path = ""
+    joins = False
+    notice_priority = syslog.LOG_WARNING
+
+    def __init__(self, prefix: str) -> None:
+        """``prefix`` begins each line."""
+        syslog.openlog(prefix, 0, syslog.LOG_USER)
+
+    def write(self, priority: int, data: memoryview) -> int:
+        """Hand over one event; each of its lines is a message of its own."""
+        for line in bytes(data).decode("utf-8", "replace").replace("\0", "").splitlines():
+            syslog.syslog(priority, line)
+        return len(data)
+
+    def reopen(self) -> None:
+        """Do nothing: only a file can be reopened."""
+
+
+def standard(stream: Any, name: str) -> Descriptor | Stream:
+    """The target for ``sys.stdout`` or ``sys.stderr``, which is None where it was closed."""
+    if stream is None:
+        return Descriptor(-1, name)
+    try:
+        return Descriptor(stream.fileno(), name)
+    except (OSError, AttributeError):
+        return Stream(stream)
+
+
+def write_some(number: int, data: memoryview) -> int:
+    """Write without waiting longer than `POLL_S`; 0 when there is no room. Raises OSError."""
+    if number < 0:
+        raise OSError(errno.EBADF, "it is closed")
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return os.write(number, data)
+    room = select.poll()
+    room.register(number, select.POLLOUT)
+    if not room.poll(POLL_S * 1000):
+        return 0
+    return os.write(number, data[:PIPE_BYTES])
