@@ -124,6 +124,11 @@ class _Concealed:
         with self._adding:
             self.secrets = self.secrets.union(secret for secret in secrets if secret)
 
+    def discard(self, secret: Secret) -> None:
+        """Forget one, at the end of a test."""
+        with self._adding:
+            self.secrets = self.secrets - {secret}
+
 
 _concealed = _Concealed()
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted import logs, tap
+from ctrader_twisted import redaction, tap
 from ctrader_twisted.logs import Secret, redact
 from ctrader_twisted.settings import load
 from ctrader_twisted.settings.files import SecretFile
@@ -47,7 +47,7 @@ class SecretFileCase(SynchronousTestCase):
     def see(self, event: dict[str, Any]) -> None:
         """A log line of it."""
         if event.get("log_namespace", "").endswith("SecretFile"):
-            self.lines.append(f"{event['log_level'].name} {logs.formatEvent(event)}")
+            self.lines.append(f"{event['log_level'].name} {formatEvent(event)}")
 
 
 class ReadAgainTest(SecretFileCase):
@@ -154,7 +154,7 @@ class DaemonTest(SecretFileCase):
 
     def test_both_secrets(self) -> None:
         """At each call; redaction of the whole process learns of the new one."""
-        self.addCleanup(logs._concealed.discard, Secret(SECOND))
+        self.addCleanup(redaction._concealed.discard, Secret(SECOND))
         for name in ("client_secret", "access_token"):
             self.write(FIRST)
             reveal = tap.secret_of(self.settings("demo"), name)
@@ -168,7 +168,7 @@ class DaemonTest(SecretFileCase):
         daemon = tap.compose(self.settings("demo"), reactor=MemoryReactorClock(), in_thread=None)
         application = daemon._application
         (session,) = application._sessions.values()
-        self.addCleanup(logs._concealed.discard, Secret(SECOND))
+        self.addCleanup(redaction._concealed.discard, Secret(SECOND))
         self.write(SECOND)
         self.assertEqual(application._client_secret(), SECOND)
         self.assertEqual(session._access_token(), SECOND)
