@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -231,12 +232,17 @@ def _with_defaults(listen: str) -> str:
     Twisted lets 50 connections wait to be accepted; when a network comes back, or we do,
     thousands of browsers come in the same second, and those beyond wait a second or more.
     """
-    if listen.startswith(("tcp:", "tcp6:", "ssl:", "unix:")) and ":backlog=" not in listen:
+    if listen.startswith(("tcp:", "tcp6:", "ssl:", "unix:")) and not _has(listen, "backlog"):
         listen = f"{listen}:backlog={BACKLOG}"
-    if listen.startswith("unix:") and ":mode=" not in listen:
+    if listen.startswith("unix:") and not _has(listen, "mode"):
         # Twisted's own default lets every user of the machine in.
         listen = f"{listen}:mode={SOCKET_MODE}"
     return listen
+
+
+def _has(listen: str, argument: str) -> bool:
+    # A colon after a backslash belongs to a name.
+    return re.search(rf"(?<!\\):{argument}=", listen) is not None
 
 
 def _cannot_listen(listen: str, failure: BaseException | None) -> str:

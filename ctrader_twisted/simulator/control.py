@@ -2,10 +2,14 @@
 
 ``{"do": "drop"}`` flips a switch, its arguments stand beside ``do``; ``{"do": "help"}`` lists the
 switches and ``{"do": "state"}`` tells how the venue is. Loopback only.
+
+The first line must be a JSON object, or the connection is closed: a web page can send an HTTP
+request to any port of this machine, with a command in its body.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -26,6 +30,16 @@ log = Logger()
 
 LOOPBACK = "127.0.0.1"
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
+_HTTP = re.compile(rb"[!-~]+ +[!-~]+ +HTTP/[0-9]", re.IGNORECASE)
+
+
+def is_object(line: bytes) -> bool:
+    """Is this line a JSON object?"""
+    try:
+        _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 class Controls:
@@ -85,6 +99,8 @@ class ControlConnection(LineOnlyReceiver):
     def __init__(self, controls: Controls, everybody: set[ControlConnection]) -> None:
         self._controls = controls
         self._everybody = everybody
+        # The first line has been a JSON object.
+        self._speaks_json = False
 
     def connectionMade(self) -> None:
         """Somebody is there."""
@@ -96,12 +112,21 @@ class ControlConnection(LineOnlyReceiver):
 
     def lineReceived(self, line: bytes) -> None:
         """One command."""
-        if line.strip():
+        if not line.strip():
+            return
+        self._speaks_json = self._speaks_json or is_object(line)
+        if self._speaks_json:
             self.sendLine(msgspec.json.encode(self._controls.answer(line)))
+        elif _HTTP.match(line):
+            self._refuse("this port takes JSON objects, one a line, and no HTTP")
+        else:
+            self._refuse("the first line is not a JSON object, so the connection is closed")
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Too much; say so and close."""
-        error = f"a line is at most {self.MAX_LENGTH} bytes"
+        self._refuse(f"a line is at most {self.MAX_LENGTH} bytes")
+
+    def _refuse(self, error: str) -> None:
         self.sendLine(msgspec.json.encode({"ok": False, "error": error}))
         transport: Any = self.transport
         transport.loseConnection()

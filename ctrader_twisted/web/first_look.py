@@ -77,6 +77,9 @@ def read_upgrade(octets: bytes, transport: Any) -> UpgradeRequest | None:
     # A body would have to be read before the WebSocket begins.
     if b"content-length" in headers or b"transfer-encoding" in headers:
         return None
+    # Autobahn refuses these, although they are one list; HTTP joins them.
+    if len(headers.get(b"sec-websocket-extensions", ())) > 1:
+        return None
     return UpgradeRequest(line[1], headers, transport)
 
 

@@ -13,6 +13,9 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
   lines are wanted: eight times a connection, twice a message. `_without_colours` makes that cheap.
 * ``tcpNoDelay`` is read before it is copied, and the error swallowed, so it is never applied. The
   `Outbox` sets the socket's option itself.
+* An offer of compression that it does not like costs the connection, even with compression off;
+  extensions that strangers made up count as compression too (``permessage-bzip2``). So it sees only
+  the offers that are acceptable (see `extension_offers`).
 * A handshake that fails is answered by a line of plain text; and whatever a stranger does wrong, a
   ping that is not answered included, is a warning in the log. Here it is counted.
 * Its timers run on the global reactor, whatever reactor the factory was given; the one of the
@@ -44,6 +47,7 @@ from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.web import problems
 from ctrader_twisted.web.callers import NO_PLACE, Place
 from ctrader_twisted.web.doors import Visitor
+from ctrader_twisted.web.extension_offers import acceptable_offers
 from ctrader_twisted.web.outbox import Outbox
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.timers import Timers
@@ -156,6 +160,10 @@ class GatedProtocol(WebSocketServerProtocol):
         self.factory.metrics.count("clients_silent")
         super().onAutoPingTimeout()
 
+    def _parseExtensionsHeader(self, header: str, removeQuotes: bool = True) -> list[Any]:
+        """The extensions that may be agreed on."""
+        return acceptable_offers(header)
+
     def forget_handshake(self) -> None:
         """Let go of what only the handshake needed: a quarter of what an idle client costs."""
         self.http_headers = self.http_request_params = _NO_HEADERS
@@ -247,6 +255,7 @@ def check(protocol: type[GatedProtocol]) -> None:
         "dropConnection",
         "failHandshake",
         "onAutoPingTimeout",
+        "_parseExtensionsHeader",
         "_closeConnection",
         "_connectionMade",
         "CONFIG_ATTRS",

@@ -19,8 +19,9 @@ from ctrader_twisted.web.first_look import FirstLook, UpgradeRequest
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.request_head import STREAMS, asks_upgrade, becomes_websocket
 
-# Between two requests on one connection.
-IDLE_S = 60
+# Between two requests on one connection. Longer than the 60 s of most load balancers: if we closed
+# first, a request would be lost that the balancer sends in that moment.
+IDLE_S = 75
 
 
 class Upgrade(Resource):
@@ -157,6 +158,12 @@ class GuardedSite(Site):
     def cors_headers(self, request: Any) -> dict[bytes, bytes]:
         """The CORS headers of the answer to a request, whatever that will be."""
         return self._doors.cors_headers(request)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """What TLS clients may agree on (ALPN): HTTP/1.1 only, which a WebSocket needs. Twisted
+        offers h2 as well when the packages for it are installed.
+        """
+        return [b"http/1.1"]
 
     def arrived(self, request: ArrivingRequest) -> None:
         """Look at whoever asks. Raises Refused when the request goes no further."""

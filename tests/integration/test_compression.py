@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFact
 from tests.bounded import bounded
 from tests.integration.harness import SYNTHETIC, Running, until
 from tests.integration.stranger import Stranger
+from tests.rfc6455 import HANDSHAKE
 
 OFFERS = {
     "as usual": ClientPerMessageDeflateFactory(client_max_window_bits=True),
@@ -82,4 +84,36 @@ async def test_who_does_not_offer_it() -> None:
                 stranger.until("tick")
 
         await deferToThread(plain, running.port)
+        await until(lambda: running.metrics.clients == 0, "gone")
+
+
+def handshake(port: int, lines: str) -> str:
+    """The head of the answer to a handshake with these headers more."""
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as one:
+        one.sendall(HANDSHAKE + lines.encode() + b"\r\n")
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += one.recv(1000)
+    return answer.partition(b"\r\n\r\n")[0].decode()
+
+
+BAD = "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=8\r\n"
+GOOD = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+
+
+@pytest.mark.parametrize("compression", ["true", "false"])
+@bounded(20)
+async def test_an_offer_that_is_declined_costs_no_connection(compression: str) -> None:
+    """Nor does one that is spread over several headers; the next in the list is accepted."""
+    async with Running({"compression": compression}) as running:
+        for lines, accepted in (
+            (BAD, False),
+            (BAD + GOOD, True),
+            (GOOD + BAD, True),
+            ("Sec-WebSocket-Extensions: ;nonsense=\r\n", False),
+        ):
+            answer = await deferToThread(handshake, running.port, lines)
+            assert answer.startswith("HTTP/1.1 101 "), answer
+            agreed = "Sec-WebSocket-Extensions: permessage-deflate" in answer
+            assert agreed == (accepted and compression == "true"), lines
         await until(lambda: running.metrics.clients == 0, "gone")

@@ -144,6 +144,7 @@ async def test_a_socket_file_in_the_background(tmp_path: Path) -> None:
         assert (launcher.status, launcher.err) == (0, "")
     pid = int((tmp_path / "twistd.pid").read_text())
     assert (tmp_path / "door.sock.lock").readlink() == Path(str(pid))
+    assert door.stat().st_mode & 0o777 == 0o660
     os.kill(pid, signal.SIGTERM)
     await until(lambda: not (tmp_path / "twistd.pid").exists(), "its pid file is gone")
     assert not door.exists()

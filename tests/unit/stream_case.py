@@ -148,6 +148,7 @@ class StreamCase(SynchronousTestCase):
         messages_per_s: float = 50.0,
         ping_s: float = 0,
         window_s: float = 0.0,
+        compression: bool = False,
     ) -> None:
         """Everything, wired as in tap.py."""
         self.metrics = Metrics()
@@ -192,7 +193,7 @@ class StreamCase(SynchronousTestCase):
             ping_s=ping_s,
             ping_timeout_s=20 if ping_s else 0,
             handshake_timeout_s=10,
-            compression=False,
+            compression=compression,
         )
 
     def doors(self) -> Doors:

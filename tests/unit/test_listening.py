@@ -11,7 +11,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 
-from ctrader_twisted.daemon import Door
+from ctrader_twisted.daemon import BACKLOG, Door
 from ctrader_twisted.errors import ConfigurationError
 
 
@@ -30,6 +30,29 @@ class Refusing:
         if isinstance(self.error, FileNotFoundError):
             raise self.error
         raise CannotListenError(None, address, self.error)
+
+
+class Recording:
+    """A reactor that remembers how it should listen."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def listenUNIX(
+        self, address: str, factory: Any, backlog: int, mode: int, wantPID: bool
+    ) -> object:
+        """On a socket file."""
+        self.asked.append((address, mode, backlog))
+        return object()
+
+    def listenTCP(self, port: int, factory: Any, backlog: int, interface: str) -> object:
+        """On a port."""
+        self.asked.append((port, interface, backlog))
+        return object()
+
+    def seconds(self) -> float:
+        """No time passes."""
+        return 0.0
 
 
 def error(number: int) -> OSError:
@@ -69,3 +92,33 @@ class SentenceTest(SynchronousTestCase):
         said = self.said("unix:/nope/a.sock", why)
         self.assertIn("(No such file or directory): correct `listen`", said)
         self.assertNotIn("lock", said)
+
+
+class DefaultsTest(SynchronousTestCase):
+    """What is added to the endpoint of the configuration."""
+
+    def asked(self, listen: str) -> tuple[Any, ...]:
+        """How the reactor is asked to listen."""
+        reactor = Recording()
+        Door(reactor=reactor, listen=listen, factory=Factory()).open()
+        (asked,) = reactor.asked
+        return asked
+
+    def test_mode_of_a_socket_file(self) -> None:
+        """Its owner and its group may connect, unless the endpoint says otherwise."""
+        for listen, mode in (
+            ("unix:/run/a.sock", 0o660),
+            ("unix:address=/run/a.sock", 0o660),
+            ("unix:/run/a.sock:mode=600", 0o600),
+            ("unix:/run/a.sock:mode=0666", 0o666),
+            ("unix:/run/a.sock:lockfile=0", 0o660),
+            ("unix:/run/a.sock:backlog=5", 0o660),
+        ):
+            self.assertEqual(self.asked(listen)[:2], ("/run/a.sock", mode), listen)
+        self.assertEqual(self.asked(r"unix:address=/run/a\:mode=1")[:2], ("/run/a:mode=1", 0o660))
+
+    def test_backlog(self) -> None:
+        """Room for all who come back at once, unless the endpoint says otherwise."""
+        self.assertEqual(self.asked("tcp:0"), (0, "", BACKLOG))
+        self.assertEqual(self.asked("tcp:0:backlog=5:interface=127.0.0.1"), (0, "127.0.0.1", 5))
+        self.assertEqual(self.asked("unix:/run/a.sock:backlog=5")[2], 5)

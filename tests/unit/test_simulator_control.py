@@ -56,7 +56,8 @@ class ControlPort(VenueCase):
         self.assertEqual([name for name, one in switches.items() if not one["what"]], [])
 
     def test_bad_lines_are_answered(self) -> None:
-        """Each answer names the thing, and the port goes on."""
+        """Each answer names the thing, and the port goes on, once it has heard a good line."""
+        self.tell('{"do": "state"}')
         for line, named in (
             ("nonsense", "not a JSON object"),
             ("[1, 2]", "not a JSON object"),
@@ -89,6 +90,39 @@ class ControlPort(VenueCase):
         """A person presses return."""
         self.protocol.dataReceived(b"\n\r\n")
         self.assertEqual(self.transport.value(), b"")
+
+    def test_http(self) -> None:
+        """A page that sends a command to this port gets it refused: nothing behind the first line
+        is looked at, in whatever pieces it comes, and no switch is flipped.
+        """
+        body = b'{"do": "drop"}\n'
+        for first in (
+            b"POST / HTTP/1.1\r\n",
+            b"post /x HTTP/1.0\r\n",
+            b"\r\n\r\nPOST / HTTP/1.1\r\n",
+            b"GET http://127.0.0.1:5099/ HTTP/1.1\n",
+            b'GET /?{"do":"drop"} HTTP/1.1\n',
+            b"PRI * HTTP/2.0\r\n",
+            b"OPTIONS * HTTP/1.1\n",
+            b"\x16\x03\x01\x02\n",
+            b"HELO localhost\r\n",
+            b"[]\n",
+            b'"drop"\n',
+            b"1\n",
+            b"null\n",
+            b'{"do": "drop"} HTTP/1.1\n',
+            b"\xef\xbb\xbf" + body,
+        ):
+            for pieces in ([first + b"Host: x\r\n\r\n" + body], [first, b"\r\n", body, body]):
+                transport = StringTransport()
+                protocol = self.factory.buildProtocol(None)
+                protocol.makeConnection(transport)
+                for piece in pieces:
+                    protocol.dataReceived(piece)
+                (answer,) = transport.value().splitlines()
+                self.assertFalse(json.loads(answer)["ok"], first)
+                self.assertTrue(transport.disconnecting, first)
+        self.assertFalse(self.client.closed)
 
     def test_a_line_without_end(self) -> None:
         """It is refused, and the connection closed."""

@@ -190,6 +190,21 @@ class TogetherTest(DoorCase):
         self.assertEqual(len(said), 2)
 
 
+class IdleTest(DoorCase):
+    """A connection between two requests."""
+
+    def test_longer_than_a_balancer(self) -> None:
+        """It stays for more than the minute after which load balancers close it themselves."""
+        socket = self.socket()
+        for _ in range(2):
+            socket.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertEqual(socket.answer().status, 200)
+            self.clock.advance(74.9)
+            self.assertFalse(socket.transport.disconnecting)
+        self.clock.advance(0.2)
+        self.assertTrue(socket.transport.disconnecting)
+
+
 class Machine:
     """A random life of many connections, beside a model of it that counts by hand."""
 

@@ -64,6 +64,7 @@ class ReadingTest(SynchronousTestCase):
             (b"Host: localhost", b"Host: local\xffhost"),
             (b"Host: localhost", b"Host: local\nhost"),
             (b"Host: localhost", b"no colon"),
+            (b"Host: localhost", b"Sec-WebSocket-Extensions: a\r\n" * 2 + b"Host: localhost"),
             (b"Host: localhost", b"Content-Length: 3\r\nHost: localhost"),
             (b"Host: localhost", b"Transfer-Encoding: chunked\r\nHost: localhost"),
             (b"\r\n\r\n", b"\r\n"),
