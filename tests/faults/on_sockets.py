@@ -250,14 +250,19 @@ def descriptors_exhausted() -> Measured:
     with contextlib.suppress(OSError, ConnectionError):
         for _ in range(80):
             crowd.append(Raw(scene.port))
-    number = len(crowd)
+    for raw in crowd:
+        raw.hear(0.01)
+    number = sum(raw.close_code is None for raw in crowd)
+    told = sum(raw.close_code == 1013 for raw in crowd)
     for raw in crowd:
         raw.close()
 
     def comes_in() -> bool:
         with contextlib.suppress(OSError, ConnectionError):
-            Raw(scene.port).close()
-            return True
+            raw = Raw(scene.port)
+            raw.hear(0.2)
+            raw.close()
+            return raw.close_code is None
         return False
 
     scene.began = time.monotonic()
@@ -266,8 +271,58 @@ def descriptors_exhausted() -> Measured:
         "file descriptors exhausted (64)",
         "nobody who is in is hurt; open again when some leave",
         scene.since(),
-        bool(again) and number < 80,
-        f"{number} came in",
+        bool(again) and 0 < number < 80 and number + told == 80,
+        f"{number} came in, {told} were told 1013",
+    )
+
+
+def strangers_take_descriptors() -> Measured:
+    """Silent connections from this machine, as many as there may be, while the venue is lost."""
+    with tempfolder() as folder:
+        venue = Child(
+            "ctrader-simulator", "--port=0", f"--ca-out={folder / 'ca.pem'}", "--control-port=0"
+        )
+        port = int(venue.says(r"venue listens on .*port (\d+)")[1])
+        control = int(venue.says(r"[Cc]ontrol.*?(\d{4,5})")[1])
+        child, ours = a_daemon(
+            "--host=127.0.0.1",
+            f"--port={port}",
+            f"--ca-file={folder / 'ca.pem'}",
+            "--arrival-timeout-s=600",
+            descriptors=96,
+        )
+        child.says("is ready")
+        before = child.memory_kib()
+        began = time.monotonic()
+        silent = [socket.create_connection(("127.0.0.1", ours)) for _ in range(300)]
+        raw = Raw(ours)
+        raw.say(type="subscribe", symbols=WANTED)
+        with socket.create_connection(("127.0.0.1", control)) as line:
+            line.sendall(b'{"do": "drop"}\n')
+            line.recv(1000)
+        wait_for(lambda: child.said().count("is ready") > 1, 20)
+        recovered = time.monotonic() - began
+        ticks = sum(message["type"] == "tick" for message in raw.hear(2))
+        with socket.create_connection(("127.0.0.1", ours), timeout=5) as one:
+            one.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answered = one.recv(1000).startswith(b"HTTP/1.1 200 ")
+        after = child.memory_kib()
+        kept = answered and ticks > 0 and child.said().count("is ready") > 1
+        kept = kept and child.said().count("EMFILE") == 0
+        raw.close()
+        for one in silent:
+            one.close()
+        child.stop()
+        venue.stop()
+    return Measured(
+        "300 silent connections with 96 descriptors, and the venue hangs up",
+        "it is connected again, and /healthz answers",
+        None,
+        recovered,
+        None,
+        before,
+        after,
+        kept,
     )
 
 
@@ -450,6 +505,7 @@ ROWS: list[Callable[[], Measured]] = [
     slow_loris,
     deflate_bomb,
     descriptors_exhausted,
+    strangers_take_descriptors,
     disk_full,
 ]
 

@@ -7,7 +7,7 @@ import json
 import resource
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,19 +90,27 @@ def tell(port: int, **command: object) -> None:
         assert json.loads(one.recv(10_000))["ok"]
 
 
-async def venue_with_daemon(folder: Path, *options: str) -> tuple[VenueProcess, tuple[str, ...]]:
-    """A venue of its own process, and the options of a daemon that uses it."""
-    ca_file = folder / "ca.pem"
-    venue = VenueProcess("--port=0", "--control-port=0", f"--ca-out={ca_file}")
-    port = await venue.port()
-    return venue, (
+@contextlib.asynccontextmanager
+async def venue_running(folder: Path) -> AsyncIterator[VenueProcess]:
+    """A venue that does not outlive the `async with`."""
+    venue = VenueProcess("--port=0", "--control-port=0", f"--ca-out={folder / 'ca.pem'}")
+    try:
+        await venue.port()
+        yield venue
+    finally:
+        await venue.stop()
+
+
+async def daemon_options(venue: VenueProcess, folder: Path) -> tuple[str, ...]:
+    """The options of a daemon that uses this venue."""
+    return (
         "ctrader-stream",
         "--host=127.0.0.1",
-        f"--port={port}",
-        f"--ca-file={ca_file}",
+        f"--port={await venue.port()}",
+        f"--ca-file={folder / 'ca.pem'}",
         "--backoff-initial-s=0.2",
         "--backoff-max-s=0.5",
-        *options,
+        "--arrival-timeout-s=600",
     )
 
 
@@ -118,8 +126,12 @@ async def venue_comes_back(venue: VenueProcess, daemon: Process) -> None:
 @pytest.mark.parametrize("said", SAID.values(), ids=SAID)
 async def test_venue_and_health_check_have_descriptors(tmp_path: Path, said: bytes) -> None:
     """This machine's own programs take all connections that there may be."""
-    venue, options = await venue_with_daemon(tmp_path, "--ws-port=0", "--arrival-timeout-s=600")
-    async with started(tmp_path, *options, command=COMMAND) as daemon:
+    async with (
+        venue_running(tmp_path) as venue,
+        started(
+            tmp_path, *await daemon_options(venue, tmp_path), "--ws-port=0", command=COMMAND
+        ) as daemon,
+    ):
         port = int((await daemon.says(r"http://127\.0\.0\.1:(\d+)/"))[1])
         await daemon.says("is ready")
         with crowd(port) as many:
@@ -129,7 +141,6 @@ async def test_venue_and_health_check_have_descriptors(tmp_path: Path, said: byt
             assert await deferToThread(healthz, port) == 200
     assert "EMFILE" not in daemon.told()
     assert "Traceback" not in daemon.told()
-    await venue.stop()
 
 
 @bounded(60)
@@ -142,15 +153,18 @@ async def test_strangers_have_a_limit_of_their_own(tmp_path: Path) -> None:
     pem.write_bytes(identity.key_pem + identity.certificate_pem)
     add_key(keys, "ops", ["read"], "now")
     # A proxy's connections are those of strangers: 127.0.0.2 stands for another machine.
-    venue, options = await venue_with_daemon(
-        tmp_path,
+    options = (
         f"--listen=ssl:port=0:interface=127.0.0.1:privateKey={pem}",
         f"--keys-file={keys}",
         "--trusted-proxies=127.0.0.2",
         "--connections-without-key=10",
-        "--arrival-timeout-s=600",
     )
-    async with started(tmp_path, *options, command=COMMAND) as daemon:
+    async with (
+        venue_running(tmp_path) as venue,
+        started(
+            tmp_path, *await daemon_options(venue, tmp_path), *options, command=COMMAND
+        ) as daemon,
+    ):
         port = int((await daemon.says(r"https://127\.0\.0\.1:(\d+)/"))[1])
         await daemon.says("is ready")
         before = daemon.descriptors()
@@ -160,7 +174,6 @@ async def test_strangers_have_a_limit_of_their_own(tmp_path: Path) -> None:
             assert daemon.descriptors() == before + 10
             await venue_comes_back(venue, daemon)
     assert daemon.told().count("connections without a key is reached") == 1
-    await venue.stop()
 
 
 @bounded(60)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -28,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 NGINX = shutil.which("nginx") or "/usr/sbin/nginx"
 NAME = "ticks.example.com"
 BOUND_S = 20.0
+# A path below which the same daemon is served once more.
+BELOW = "/prices/"
 
 
 @dataclass
@@ -53,10 +56,12 @@ class Front:
         is_json = "json" in found.get("content-type", "")
         return answer.status, found, json.loads(body) if is_json else body
 
-    def websocket(self, **more: Any) -> Any:
+    def websocket(self, path: str = "/ws", **more: Any) -> Any:
         """A WebSocket through nginx."""
         raw = socket.create_connection(("127.0.0.1", self.tls_port), timeout=BOUND_S)
-        return connect(f"wss://{NAME}/ws", sock=raw, ssl=self.trusted, server_hostname=NAME, **more)
+        return connect(
+            f"wss://{NAME}{path}", sock=raw, ssl=self.trusted, server_hostname=NAME, **more
+        )
 
 
 def free_port() -> int:
@@ -124,7 +129,10 @@ def nginx_conf(folder: Path, *, tls_port: int, daemon_port: int) -> Path:
     ):
         assert text.count(ours) == 1, ours
         text = text.replace(ours, here)
-    (folder / "site.conf").write_text(text)
+    at, end = text.index("    location / {"), text.rindex("}")
+    below = text[at:end].replace("location / {", f"location {BELOW} {{")
+    below = below.replace("http://ctrader_stream;", "http://ctrader_stream/;")
+    (folder / "site.conf").write_text(text[:end] + below + text[end:])
     paths = "".join(
         f"{name}_temp_path {folder}/{name};\n"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -183,6 +191,22 @@ def test_foreign_host_and_origin(front: Front) -> None:
     assert front.ask("/healthz", Host="evil.example")[0] == 403
     assert front.ask("/healthz", Origin="https://evil.example")[0] == 403
     assert front.ask("/healthz", Origin=f"https://{NAME}")[0] == 200
+
+
+def test_the_page_below_a_path(front: Front) -> None:
+    """All that the page loads and asks is found below the path at which it is served."""
+    status, _, page = front.ask(BELOW, Accept="text/html")
+    assert status == 200
+    found = re.findall(rb'(?:src|href)="(?!https:)([^"#]+)', page)
+    assert len(found) > 10
+    key = {"Authorization": f"Bearer {front.key}"}
+    for address in [*map(bytes.decode, found), "ctrader/diagnose?symbol=EURUSD"]:
+        path = urljoin(BELOW, address)
+        assert path.startswith(BELOW), address
+        assert front.ask(path, **key)[0] == 200, path
+    with front.websocket(urljoin(BELOW, "ws"), origin=f"https://{NAME}") as client:
+        client.send(json.dumps({"type": "connect", "token": front.key}))
+        assert json.loads(client.recv(BOUND_S))["status"] == "connected"
 
 
 def test_ticks_through_nginx(front: Front) -> None:

@@ -129,7 +129,19 @@ class StaticFilesTests(SynchronousTestCase):
         self.assertEqual(re.findall(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=", html), [])
         loaded = re.findall(r"<(?:script|link|img)\b[^>]*(?:src|href)=\"([^\"]+)", html)
         names = {name for name, _ in find_files()}
-        self.assertEqual([one for one in loaded if one.removeprefix("/static/") not in names], [])
+        self.assertEqual([one for one in loaded if one.removeprefix("static/") not in names], [])
+
+    def test_every_address_is_relative(self) -> None:
+        """So that the page works below a path of a proxy, and not only at the root of a host."""
+        html = (STATIC / "index.html").read_text("utf-8")
+        addresses = re.findall(r"(?:src|href|action)=\"([^\"]*)", html)
+        self.assertGreater(len(addresses), 10)
+        self.assertEqual([one for one in addresses if one.startswith("/")], [])
+        absolute = re.compile(r"(?:fetch|import|URL|CtraderStream)\(\s*['\"`]/|from '/|= '/[a-z]")
+        for path in (STATIC / "page").rglob("*.js"):
+            self.assertIsNone(absolute.search(path.read_text("utf-8")), path.name)
+        for path in STATIC.rglob("*.css"):
+            self.assertNotIn("url(/", path.read_text("utf-8"), path.name)
 
     def test_no_script_makes_html_of_text(self) -> None:
         """The ways from text to HTML are used nowhere."""

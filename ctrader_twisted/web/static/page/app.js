@@ -20,7 +20,7 @@ const SILENT_MS = 15_000;
 
 themes(byId('theme'));
 
-const stream = new CtraderStream('/ws', { client: { name: 'page' } });
+const stream = new CtraderStream('ws', { client: { name: 'page' } });
 const painter = new Painter();
 /** @type {Map<string, {quote: Quote, stop: () => void}>} */
 const desk = new Map();

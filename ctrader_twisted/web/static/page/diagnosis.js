@@ -4,7 +4,7 @@
 import { byId, make, write } from './dom.js';
 import { timeOfDay } from './format.js';
 
-const ROUTE = '/ctrader/diagnose?symbol=';
+const ROUTE = 'ctrader/diagnose?symbol=';
 
 export class Diagnosis {
   constructor() {

@@ -119,7 +119,7 @@ export class GlanceView {
   /** No WebSocket: is anybody there at all? */
   async probe() {
     try {
-      const answer = await fetch('/healthz', { cache: 'no-store' });
+      const answer = await fetch('healthz', { cache: 'no-store' });
       this.answersHttp = answer.ok;
     } catch {
       this.answersHttp = false;
