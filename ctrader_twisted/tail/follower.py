@@ -99,6 +99,10 @@ class Follower:
         self._delay_s = FIRST_DELAY_S
         self._not_before_s = 0.0
         self._refused: dict[str, str] = {}
+        # Symbols that were confirmed once: one answer does not end those.
+        self._confirmed: set[str] = set()
+        self._unavailable: dict[str, str] = {}
+        self._ask_again: IDelayedCall | None = None
         self._last: dict[str, Quote] = {}
         #: Fires with the exit status when all is over.
         self.finished: Deferred[int] = Deferred()
@@ -144,9 +148,11 @@ class Follower:
             self.finished.callback(FAILED if self._status is None else self._status)
 
     def _cancel_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        timers = (self._timer, self._ask_again)
+        self._timer = self._ask_again = None
+        for timer in timers:
+            if timer is not None and timer.active():
+                timer.cancel()
 
     # -- the connection's life
 
@@ -164,6 +170,7 @@ class Follower:
     def lost(self, code: int, reason: str) -> None:
         """The connection is over, or its handshake failed; ``code`` is that of the close frame."""
         self._link = None
+        self._cancel_timer()
         said = f"{code}: {reason}" if code not in (0, 1006) else reason
         if self._status is not None:
             self._end()
@@ -260,7 +267,14 @@ class Follower:
         now = self._clock.seconds()
         situation = read_situation(message, now)
         self._view.situation(situation, now)
-        if situation.word == "connected" and self._link is not None:
+        if situation.word == "connected":
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        if self._ask_again is not None and self._ask_again.active():
+            self._ask_again.cancel()
+        self._ask_again = None
+        if self._link is not None:
             request = {"type": "subscribe", "id": REQUEST_ID, "symbols": [*self._symbols.values()]}
             self._link.send(json.dumps(request))
 
@@ -277,13 +291,32 @@ class Follower:
     def _take_result(self, row: Message) -> None:
         symbol = text_of(row, "symbol")
         key = symbol.upper()
-        if text_of(row, "status") != "error":
+        code = text_of(row, "code")
+        reason = text_of(row, "message") or code or "no reason was given"
+        is_refused = text_of(row, "status") == "error"
+        if not is_refused:
             self._refused.pop(key, None)
+            if row.get("pending") is not True:
+                self._confirmed.add(key)
+        if key in self._confirmed or not is_refused:
+            self._take_availability(key, symbol, reason if is_refused or code else "")
+            # The daemon does not keep what it refuses.
+            if is_refused and self._ask_again is None and self._status is None:
+                self._ask_again = self._clock.callLater(LONGEST_DELAY_S, self._subscribe)
             return
-        reason = text_of(row, "message") or text_of(row, "code") or "no reason was given"
         if self._refused.get(key) != reason:
             self._refused[key] = reason
             self._view.refused(self._symbols.get(key, symbol), reason)
+
+    def _take_availability(self, key: str, symbol: str, reason: str) -> None:
+        """A symbol that we keep: ``reason`` says why there are no prices now."""
+        before = self._unavailable.get(key, "")
+        if reason and reason != before:
+            self._unavailable[key] = reason
+            self._view.note(f"{symbol} has no prices now ({reason}); waiting for it")
+        elif before and not reason:
+            del self._unavailable[key]
+            self._view.note(f"{symbol} is available again")
 
     def _take_request_error(self, message: Message) -> None:
         said = f"{text_of(message, 'code')}: {text_of(message, 'message')}"

@@ -237,6 +237,46 @@ test('a symbol that is refused is an error with its name', (t) => {
   assert.deepEqual(errors, [{ code: 'UNKNOWN_SYMBOL', message: 'no', symbol: 'X', fatal: false }]);
 });
 
+test('a symbol without prices now stays wanted, and is told once, and once when it is back', (t) => {
+  const { stream } = makeStream(t);
+  const told = [];
+  stream.on('symbol', (news) => told.push(news));
+  stream.on('error', () => assert.fail('it is no error'));
+  const stop = stream.subscribe('eurusd');
+  stream.connect();
+  FakeSocket.last.open();
+  const row = { symbol: 'EURUSD', status: 'subscribed' };
+  const away = { ...row, pending: true, code: 'SYMBOL_NOT_FOUND', message: 'away' };
+  for (const one of [row, away, away, row, row]) FakeSocket.last.say({ type: 'subscribeResponse', results: [one] });
+  assert.deepEqual(told, [
+    { symbol: 'EURUSD', available: false, code: 'SYMBOL_NOT_FOUND', message: 'away' },
+    { symbol: 'EURUSD', available: true, code: '', message: '' },
+  ]);
+  FakeSocket.last.say({ type: 'subscribeResponse', results: [away] });
+  assert.deepEqual([...stream.wants.answers.unavailable], [['EURUSD', 'SYMBOL_NOT_FOUND']]);
+  assert.deepEqual(stream.wants.names(), ['eurusd']);
+  stop();
+  assert.equal(stream.wants.answers.unavailable.size, 0);
+});
+
+test('a symbol that the daemon did not know is asked for again when it is in the list', (t) => {
+  const { stream } = makeStream(t);
+  stream.on('error', () => {});
+  stream.subscribe(['eurusd', 'NOSUCH']);
+  stream.connect();
+  FakeSocket.last.open();
+  const results = ['EURUSD', 'NOSUCH'].map((symbol) => ({ symbol, status: 'error', code: 'UNKNOWN_SYMBOL' }));
+  FakeSocket.last.say({ type: 'subscribeResponse', results });
+  const asked = () => FakeSocket.last.asked('subscribe').map((m) => m.symbols);
+  FakeSocket.last.say({ ...STATUS, availableSymbols: ['GBPUSD'] });
+  assert.equal(asked().length, 1);
+  FakeSocket.last.say({ ...STATUS, availableSymbols: ['GBPUSD', 'EURUSD'] });
+  assert.deepEqual(asked()[1], ['eurusd']);
+  FakeSocket.last.say({ type: 'subscribeResponse', results: [{ symbol: 'EURUSD', status: 'subscribed' }] });
+  FakeSocket.last.say({ ...STATUS, availableSymbols: ['GBPUSD', 'EURUSD'] });
+  assert.equal(asked().length, 2);
+});
+
 test('what is unknown, or no JSON, or no object, hurts nothing', (t) => {
   const { stream } = makeStream(t);
   let errors = 0;

@@ -177,6 +177,38 @@ class StreamTests(FollowerCase):
         self.assertEqual(self.view.lines, ["XauUsd - no such symbol"])
         self.assertNoResult(self.follower.finished)
 
+    def test_a_symbol_that_is_not_available_now(self) -> None:
+        """It is told once, and once when it is over; nothing ends."""
+        self.open()
+        row = {"symbol": "EURUSD", "status": "subscribed"}
+        pending = {**row, "pending": True, "code": "SYMBOL_NOT_FOUND", "message": "it is away"}
+        for rows in ([row], [pending], [pending], [row], [row]):
+            self.say(type="subscribeResponse", results=rows, symbols=["EURUSD"])
+        self.assertEqual(
+            self.view.lines,
+            [
+                "EURUSD has no prices now (it is away); waiting for it",
+                "EURUSD is available again",
+            ],
+        )
+        self.assertNoResult(self.follower.finished)
+
+    def test_confirmed_symbols_that_are_refused(self) -> None:
+        """Symbols that were had once are asked for again, though the daemon let go of them all."""
+        wire = self.open()
+        self.connected()
+        self.answer(EURUSD=None, XAUUSD=None)
+        self.answer(EURUSD="there is no symbol 'EURUSD'", XAUUSD="the same")
+        self.assertNoResult(self.follower.finished)
+        self.clock.advance(LONGEST_DELAY_S)
+        self.assertEqual([message["type"] for message in wire.sent[1:]], ["subscribe"] * 2)
+        self.answer(EURUSD=None, XAUUSD=None)
+        self.assertEqual(self.view.lines[-1], "XAUUSD is available again")
+        self.answer(EURUSD="no")
+        self.follower.lost(1001, "restart")
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.follower.finish(0)
+
     def test_news_beside_the_ticks(self) -> None:
         """Warnings and gaps are told; what is unknown is not."""
         self.open()
@@ -256,7 +288,9 @@ class EndTests(FollowerCase):
     def test_every_symbol_is_refused(self) -> None:
         """Each reason is told, then it ends; also when the last refusal comes later."""
         wire = self.open()
-        self.answer(EURUSD=None, XAUUSD="no such symbol")
+        rows = [{"symbol": "EURUSD", "status": "subscribed", "pending": True}]
+        self.say(type="subscribeResponse", results=rows, symbols=["EURUSD"])
+        self.answer(XAUUSD="no such symbol")
         self.answer(EURUSD="taken off the market")
         self.assertTrue(wire.closed)
         self.follower.lost(1000, "")

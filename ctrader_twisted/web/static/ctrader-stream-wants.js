@@ -4,6 +4,9 @@
  * socket. Used by ctrader-stream.js.
  *
  * @typedef {(tick: any) => void} Taker
+ * @typedef {{symbol: string, available: boolean, code: string, message: string}} Availability a
+ *   symbol that is wanted has no prices now, with the reason, or has them again; the daemon asks its
+ *   venue again by itself
  */
 
 /** Who wants which symbol. Names are compared upper-case; wanting twice counts once. */
@@ -11,6 +14,7 @@ export class Wants {
   constructor() {
     /** @type {Map<string, {name: string, takers: Set<Taker>}>} */
     this.bySymbol = new Map();
+    this.answers = new Answers();
   }
 
   /** @param {string} name @param {Taker} taker @returns {boolean} is it news? */
@@ -26,6 +30,7 @@ export class Wants {
   remove(name, taker) {
     const want = this.bySymbol.get(name.toUpperCase());
     if (!want || !want.takers.delete(taker) || want.takers.size) return false;
+    this.answers.forget(name);
     return this.bySymbol.delete(name.toUpperCase());
   }
 
@@ -41,6 +46,40 @@ export class Wants {
   /** @param {string} name */
   takers(name) {
     return this.bySymbol.get(name.toUpperCase())?.takers ?? [];
+  }
+
+  /** What the daemon refused and is in its list now. @param {string[]} [listed] */
+  listedAgain(listed = []) {
+    const { refused } = this.answers;
+    if (!refused.size) return [];
+    const known = new Set(listed.map((name) => name.toUpperCase()));
+    return this.names().filter((name) => refused.has(name.toUpperCase()) && known.has(name.toUpperCase()));
+  }
+}
+
+/** What the daemon said of the symbols that are wanted. Names are compared upper-case. */
+export class Answers {
+  /** @type {Map<string, string>} without prices now, and the code of each; the daemon goes on asking */
+  unavailable = new Map();
+  /** @type {Set<string>} not wanted by the daemon, which did not know them */
+  refused = new Set();
+
+  /** @param {{symbol: string, status: string, code?: string, message?: string}} row
+   *  @returns {Availability | null} what is new of a symbol that the daemon keeps */
+  take({ symbol, status, code = '', message = '' }) {
+    const key = String(symbol).toUpperCase();
+    const isRefused = status === 'error';
+    const before = this.unavailable.get(key) ?? '';
+    this.forget(key);
+    if (isRefused) this.refused.add(key);
+    else if (code) this.unavailable.set(key, code);
+    return isRefused || before === code ? null : { symbol, available: !code, code, message };
+  }
+
+  /** @param {string} name */
+  forget(name) {
+    this.unavailable.delete(name.toUpperCase());
+    this.refused.delete(name.toUpperCase());
   }
 }
 

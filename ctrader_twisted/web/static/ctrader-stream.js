@@ -16,6 +16,7 @@
  *   conflated?: number, digits: number}} Tick `timestamp`: the venue's time, `receivedAt`: the
  *   daemon's, both in ms since the epoch; `digits`: decimals as the daemon wrote them
  * @typedef {import('./ctrader-stream-link.js').LinkState} LinkState
+ * @typedef {import('./ctrader-stream-wants.js').Availability} Availability
  * @typedef {{name: string, holds: string, since?: number | null, cause?: string, advice?: string,
  *   code?: string | null}} Trouble the first broken link from the daemon to its account
  * @typedef {{link: LinkState, status: string, symbols: string[], env: string, epoch: string,
@@ -31,7 +32,7 @@
  *   device woke up after so long
  * @typedef {{code: string, message: string, symbol?: string, fatal: boolean}} StreamError `fatal`:
  *   the stream has stopped and will not try again
- * @typedef {{status: Status, tick: Tick, health: Health, error: StreamError,
+ * @typedef {{status: Status, tick: Tick, health: Health, error: StreamError, symbol: Availability,
  *   message: {direction: 'in' | 'out', text: string}}} Events
  * @typedef {{WebSocket?: any, now?: () => number, wall?: () => number, random?: () => number,
  *   events?: EventTarget[], client?: {name: string, version?: string}, token?: string}} Options
@@ -253,14 +254,18 @@ export class CtraderStream {
     if (told.epoch && before.epoch && told.epoch !== before.epoch) this.digits.clear();
     if (told.status === 'stale') this.feel(false, told.reason ?? told.message ?? '');
     else if (!this.fresh && told.status !== 'error') this.feel(true, '');
+    if (told.status === 'connected') this.ask(this.wants.listedAgain(told.availableSymbols));
     this.dispatch.emit('status', this.status);
   }
 
   /** @param {any} answer */
   hearResults(answer) {
     this.asked.delete(answer.id);
-    for (const { symbol, status, code, message } of answer.results ?? [])
-      if (status === 'error') this.fail(code ?? 'ERROR', message ?? `no ${symbol}`, symbol);
+    for (const row of answer.results ?? []) {
+      const news = this.wants.answers.take(row);
+      if (news) this.dispatch.emit('symbol', news);
+      if (row.status === 'error') this.fail(row.code ?? 'ERROR', row.message ?? `no ${row.symbol}`, row.symbol);
+    }
   }
 
   /** @param {any} refusal */
@@ -343,6 +348,5 @@ const HEARD = {
 
 /** @param {string} url */
 function absolute(url) {
-  const found = new URL(url, globalThis.location?.href);
-  return found.href.replace(/^http/, 'ws');
+  return new URL(url, globalThis.location?.href).href.replace(/^http/, 'ws');
 }

@@ -161,6 +161,15 @@ stream.on('error', ({ symbol, message }) => {
   board.touch(quote.symbol);
 });
 
+stream.on('symbol', ({ symbol, available, message }) => {
+  const quote = [...desk.values()].find((one) => one.quote.symbol.toUpperCase() === symbol.toUpperCase())?.quote;
+  if (!quote) return;
+  quote.trouble = '';
+  quote.waitsFor = available ? '' : message;
+  markOld(quote.symbol, !available);
+  log.add(available ? 'ok' : 'wait', `${symbol} ${available ? 'is available again' : 'is not available now'}`, message);
+});
+
 stream.on('health', ({ fresh, reason, symbols: some, sleptMs, rttMs }) => {
   // What comes of the time before says nothing of latency, and our clock may have been set.
   if (sleptMs) seenSince = Infinity;

@@ -39,10 +39,10 @@ class Row {
   paint(now) {
     const { quote } = this;
     mark(this.element, 'data-old', quote.isOld ? '' : null);
-    if (!quote.count || quote.trouble) {
+    if (!quote.count || quote.trouble || quote.waitsFor) {
       this.change.className = quote.trouble ? 'num change wrong' : 'num change waiting';
       write(this.change, quote.trouble ? 'refused' : 'waiting');
-      this.change.title = quote.trouble;
+      this.change.title = quote.trouble || quote.waitsFor;
       return false;
     }
     const bidLater = this.bid.paint(quote.bid, quote.digits, quote.bidWay, now);

@@ -55,6 +55,8 @@ export class Quote {
     this.isOld = false;
     /** What the daemon said when it refused. */
     this.trouble = '';
+    /** Why there are no prices now, while the daemon goes on asking for them. */
+    this.waitsFor = '';
     this.line = new Line();
     this.candles = new Candles();
   }
@@ -75,7 +77,7 @@ export class Quote {
     this.heardAt = now;
     this.receivedAt = tick.snapshot ? 0 : (tick.receivedAt ?? 0);
     this.isOld = false;
-    this.trouble = '';
+    this.trouble = this.waitsFor = '';
     this.line.add(middle, tick.timestamp);
     this.candles.add(tick.bid, tick.timestamp);
   }
