@@ -53,16 +53,22 @@ def ask(url: str, path: str, key: str = "") -> Answer:
     """What the daemon at ``url`` answers at ``path``; NobodyThere when it does not."""
     import http.client
 
+    from ctrader_twisted.tls.failures import ConnectFailed
+
     parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=TIMEOUT_S)
     headers = {"Authorization": f"Bearer {key}"} if key else {}
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    usual = 443 if secure else 80
+    connection = http.client.HTTPConnection(host, parts.port or usual)
+    connection.default_port = usual  # is left out of the Host header
     try:
+        connection.sock = _connected(host, connection.port, secure)
         connection.request("GET", parts.path.rstrip("/") + path, headers=headers)
         answer = connection.getresponse()
         body = answer.read(ANSWER_LIMIT_BYTES)
         return Answer(answer.status, answer.headers.get("Content-Type", ""), body)
+    except ConnectFailed as error:
+        raise NobodyThere(plain(str(error))) from None
     except (OSError, UnicodeError) as error:
         raise NobodyThere(plain(getattr(error, "strerror", None) or str(error))) from None
     except http.client.HTTPException:
@@ -70,6 +76,23 @@ def ask(url: str, path: str, key: str = "") -> Answer:
         raise NobodyThere("what listens there speaks no HTTP") from None
     finally:
         connection.close()
+
+
+def _connected(host: str, port: int, secure: bool) -> Any:
+    """A socket, or what looks like one; ConnectFailed when no address of the host works."""
+    from ctrader_twisted.tls.addresses import look_up
+    from ctrader_twisted.tls.blocking import open_tcp, open_tls
+    from ctrader_twisted.tls.failures import Unreachable
+
+    addresses = look_up(host)
+    if not secure:
+        return open_tcp(host, port, addresses, timeout_s=TIMEOUT_S)
+    tried = open_tls(host, port, addresses, timeout_s=TIMEOUT_S)
+    if tried.tls is not None:
+        return tried.tls
+    if tried.failed:
+        raise next(iter(tried.failed.values()))
+    raise Unreachable(host, port, tried.unreachable)
 
 
 def plain(text: str) -> str:

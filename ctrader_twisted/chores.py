@@ -187,7 +187,7 @@ def run_check_config(arguments: argparse.Namespace) -> int:
     from ctrader_twisted.metrics import Metrics
     from ctrader_twisted.settings import explain, load
     from ctrader_twisted.settings.shown import located
-    from ctrader_twisted.upstream.tls import read_authorities
+    from ctrader_twisted.tls.authorities import read_authorities
 
     environ, env_file = dict(os.environ), arguments.env_file
     if arguments.user is not None:
@@ -207,7 +207,12 @@ def run_check_config(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"warning: trusted_proxies is too wide: {reason}\n")
     try:
         if settings.venue.ca_file is not None:
-            read_authorities(settings.venue.ca_file)
+            bundle = read_authorities(settings.venue.ca_file)
+            if bundle.skipped:
+                sys.stderr.write(
+                    f"warning: the CA file {settings.venue.ca_file} is not used in full: "
+                    f"{bundle.skipped_shown()}\n"
+                )
         if not settings.web.listen.startswith("systemd:"):
             # Only systemd can tell where its socket listens.
             make_doors(settings.web, clock=Clock(), metrics=Metrics())

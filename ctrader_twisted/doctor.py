@@ -23,8 +23,8 @@ from ctrader_twisted.logs import conceal
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.settings import Settings, load
 from ctrader_twisted.terminal import Paint, say
+from ctrader_twisted.tls.authorities import Authorities, read_authorities, system_authorities
 from ctrader_twisted.upstream.knock import Door, knock
-from ctrader_twisted.upstream.tls import read_authorities
 
 TIMEOUT_S = 10.0
 MARKS = {"ok": "ok", "no": "NO", "unknown": " ?"}
@@ -138,10 +138,14 @@ def door_of(settings: Settings) -> Door:
     venue = settings.venue
     # The venue may repeat what it was told.
     conceal(*venue.unspeakable())
+    authorities: Authorities = system_authorities
+    if venue.ca_file is not None:
+        bundle = read_authorities(venue.ca_file)
+        authorities = lambda: bundle.certificates  # noqa: E731
     return Door(
         host=venue.host,
         port=venue.port,
-        ca_pem=read_authorities(venue.ca_file) if venue.ca_file else None,
+        authorities=authorities,
         client_id=venue.client_id,
         client_secret=venue.client_secret.reveal(),
         access_token=venue.access_token.reveal(),

@@ -15,10 +15,9 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IReactorPluggableResolver
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -41,16 +40,17 @@ from ctrader_twisted.settings import (
 )
 from ctrader_twisted.settings.files import SecretFile
 from ctrader_twisted.settings.shown import located
+from ctrader_twisted.tls.addresses import Resolver
+from ctrader_twisted.tls.authorities import Authorities, AuthorityFile, parse, system_authorities
+from ctrader_twisted.tls.connector import connect_host
 from ctrader_twisted.upkeep import (
     Capacity,
-    Names,
     descriptor_limit,
     listen_for_hangup,
     make_room,
 )
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
-from ctrader_twisted.upstream.tls import Authorities, Trusted
 from ctrader_twisted.web.audience import Audience
 from ctrader_twisted.web.fanout import Fanout
 from ctrader_twisted.web.lobby import Lobby
@@ -112,7 +112,6 @@ def makeService(options: Options) -> Daemon:
 
     steady_time(reactor)
     in_thread = partial(in_own_thread, reactor)
-    cast(IReactorPluggableResolver, reactor).installResolver(Names(in_thread))
     reactor.callWhenRunning(calm_garbage_collector)
     settings = options.settings
     conceal(*settings.venue.unspeakable())
@@ -333,9 +332,12 @@ def make_connection(
 ) -> Connection:
     """The one connection to the environment; what it brings goes to the application."""
     port: Callable[[], int] = lambda: simulator.port if simulator else venue.port  # noqa: E731
-    ca_pem: Trusted = Authorities(venue.ca_file) if venue.ca_file else None
-    if simulator is not None and ca_pem is None:
-        ca_pem = simulator.ca_pem
+    authorities: Authorities = system_authorities
+    if venue.ca_file is not None:
+        authorities = AuthorityFile(venue.ca_file)
+    elif simulator is not None:
+        own = parse(simulator.ca_pem).certificates
+        authorities = lambda: own  # noqa: E731
     policy = ConnectionPolicy(
         connect_timeout_s=venue.connect_timeout_s,
         heartbeat_s=venue.heartbeat_s,
@@ -350,9 +352,8 @@ def make_connection(
     return Connection(
         host=venue.host,
         port=port,
-        ca_pem=ca_pem,
-        connect=reactor.connectSSL,
-        in_thread=in_thread,
+        authorities=authorities,
+        connect=connect_host(reactor, Resolver(in_thread)),
         clock=reactor,
         policy=policy,
         listener=application,

@@ -1,20 +1,13 @@
-"""What a process on a Unix machine sees to: room for its sockets, log files that move, names."""
+"""What a process on a Unix machine sees to: room for its sockets, log files that move."""
 
 from __future__ import annotations
 
 import resource
 import signal
-import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import DNSLookupError
-from twisted.internet.interfaces import IResolverSimple
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from ctrader_twisted import log_writer
 
@@ -113,27 +106,3 @@ def reopen_logs() -> None:
 
     if not log_writer.reopen_all(done):
         log.info("no log file is open: there is nothing to reopen")
-
-
-@implementer(IResolverSimple)
-class Names:
-    """Looks up the addresses of hosts, in threads that nobody waits for.
-
-    The reactor's own look-ups take a thread of its pool, and the end of the process waits for
-    those: with a name server that does not answer, for half a minute and more.
-    """
-
-    def __init__(self, in_thread: Callable[..., Deferred[Any]]) -> None:
-        """``in_thread`` runs a blocking call elsewhere."""
-        self._in_thread = in_thread
-
-    def getHostByName(self, name: str, timeout: object = ()) -> Deferred[str]:
-        """The IPv4 address; fails with DNSLookupError. Whoever connects has a bound of his own."""
-
-        def unknown(failure: Failure) -> str:
-            # UnicodeError: what can be no name of a host, like one with two dots in a row.
-            failure.trap(OSError, UnicodeError)
-            raise DNSLookupError(f"{name}: {failure.getErrorMessage()}")
-
-        found: Deferred[str] = self._in_thread(socket.gethostbyname, name)
-        return found.addErrback(unknown)

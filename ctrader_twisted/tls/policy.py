@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from OpenSSL import SSL, crypto
@@ -10,17 +10,12 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from ctrader_twisted.tls.verification import CertificateRefused, Verifier, server_name
+from ctrader_twisted.tls.authorities import Authorities, system_authorities
+from ctrader_twisted.tls.failures import CertificateRefused
+from ctrader_twisted.tls.verification import Verifier, server_name
 
 #: TLS 1.2 suites with ephemeral keys and authenticated encryption; all of TLS 1.3 are so.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!aDSS:!PSK:!SRP"
-
-#: Gives the authorities to trust at this moment; None: those of the system.
-Authorities = Callable[[], Sequence[crypto.X509] | None]
-
-
-def system_authorities() -> None:
-    """The system's authorities (or those of SSL_CERT_FILE and SSL_CERT_DIR)."""
 
 
 def make_context(authorities: Sequence[crypto.X509] | None) -> SSL.Context:
@@ -60,9 +55,16 @@ class ClientOptions:
     A protocol on it gets `CertificateRefused` as the reason of its connectionLost.
     """
 
-    def __init__(self, host: str, authorities: Authorities = system_authorities) -> None:
+    def __init__(
+        self,
+        host: str,
+        authorities: Authorities = system_authorities,
+        protocols: Sequence[bytes] = (),
+    ) -> None:
+        """``protocols``: what to offer by ALPN, the preferred one first."""
         self.host = host
         self._authorities = authorities
+        self._protocols = list(protocols)
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """The TLS of one connection."""
@@ -70,4 +72,8 @@ class ClientOptions:
         def refused(reason: CertificateRefused) -> None:
             tlsProtocol.failVerification(Failure(reason))
 
-        return make_connection(self.host, self._authorities(), Verifier(self.host, refused))
+        verifier = Verifier(self.host, refused)
+        connection = make_connection(self.host, self._authorities(), verifier)
+        if self._protocols:
+            connection.set_alpn_protos(self._protocols)
+        return connection

@@ -20,11 +20,10 @@ from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from twisted.logger import Logger
 
-from ctrader_twisted.errors import CtraderError
+from ctrader_twisted.tls.failures import CertificateRefused
 
 log = Logger()
 
-DETAIL_LIMIT = 200
 NAMES_SHOWN = 4
 
 _RENEW = "The owner of the server has to renew it."
@@ -87,18 +86,6 @@ _CHAIN_ERRORS: dict[int, tuple[str, tuple[str, str]]] = {
     68: ("CA signature digest algorithm too weak", _WEAK),
     79: ("invalid CA certificate", _AUTHORITY),
 }
-
-
-class CertificateRefused(CtraderError):
-    """The certificate that a server showed is not accepted; no application data was sent.
-
-    ``advice`` is a sentence that says what to do about it.
-    """
-
-    def __init__(self, host: str, words: str, detail: str = "", advice: str = "") -> None:
-        shown = "".join(one if one.isprintable() else "?" for one in detail)[:DETAIL_LIMIT]
-        super().__init__(f"the certificate of {host} {words}" + (f" ({shown})" if shown else ""))
-        self.advice = advice
 
 
 class Verifier:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IAddress,
@@ -29,18 +29,14 @@ from ctrader_twisted.errors import ConnectionEnded
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.refusals import advised_s, wait_s
+from ctrader_twisted.tls.authorities import Authorities
+from ctrader_twisted.tls.failures import ConnectFailed, handshake_failure, place
+from ctrader_twisted.tls.policy import ClientOptions
 from ctrader_twisted.upstream.evictions import Evictions
 from ctrader_twisted.upstream.progress import Progress
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
+from ctrader_twisted.upstream.reasons import reason_of
 from ctrader_twisted.upstream.requests import LOOK_AGAIN_S
-from ctrader_twisted.upstream.tls import (
-    InThread,
-    Trusted,
-    in_plain_words,
-    is_about_the_certificate,
-    verifying_options,
-    why_not_trusted,
-)
 from ctrader_twisted.wire.codec import Envelope
 
 _BY_THE_VENUE = (ConnectionDone, ConnectionLost, ConnectionEnded)
@@ -103,11 +99,12 @@ class OpenApiFactory(ReconnectingClientFactory):
         metrics: Metrics,
         rng: random.Random,
         now_ms: Callable[[], int],
-        explain: Callable[[BaseException], Deferred[str]],
+        place: Callable[[str], str],
     ) -> None:
-        """``explain`` finds plain words for the end of a connection; it may take a moment."""
+        """``place`` gives host and port, with the address that is its argument ("": none yet)."""
         self._clock = clock
-        self._explain = explain
+        self._place = place
+        self._address = ""
         self._policy = policy
         self._listener = listener
         self._metrics = metrics
@@ -121,7 +118,6 @@ class OpenApiFactory(ReconnectingClientFactory):
         self._stage = "TCP"
         self.progress = Progress(now_ms)
         self._late: TimeoutError | None = None
-        self._explaining: Deferred[str] | None = None
         self._stopping: list[Deferred[None]] = []
 
     # -- an attempt
@@ -129,7 +125,7 @@ class OpenApiFactory(ReconnectingClientFactory):
     def startedConnecting(self, connector: IConnector) -> None:
         """One attempt begins; from here to `settled` the deadline runs."""
         self.connector = connector
-        self._stage = "TCP"
+        self._stage, self._address = "TCP", ""
         self._late = self._settled_at = None
         self.progress.begin()
         seconds = self._policy.connect_timeout_s
@@ -138,7 +134,7 @@ class OpenApiFactory(ReconnectingClientFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> OpenApiProtocol:
         """A protocol for the new socket, on which TLS still has to be agreed."""
-        self._stage = "TLS"
+        self._stage, self._address = "TLS", str(getattr(addr, "host", ""))
         self.progress.reach("socket")
         self.link = OpenApiProtocol(
             clock=self._clock,
@@ -194,7 +190,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         # Only the protocol learns the real reason of a TLS failure; the factory would see
         # "connection done". So the retry starts here, and clientConnectionLost does nothing.
         self.link = None
-        self._ended(cause)
+        self._ended(handshake_failure(cause) if self._stage == "TLS" else cause)
 
     def _is_stable(self) -> None:
         self._stable = None
@@ -209,39 +205,35 @@ class OpenApiFactory(ReconnectingClientFactory):
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
         """No connection came about."""
-        self._ended(self._late or reason.value or ConnectionAbortedError())
+        cause = reason.value or ConnectionAbortedError()
+        if self._late is None:
+            self._ended(cause)
+        elif isinstance(cause, ConnectFailed):
+            # It knows the addresses that did not answer.
+            self._ended(self._late, f"{cause}; {self._late}")
+        else:
+            self._ended(self._late)
 
     def clientConnectionLost(self, connector: IConnector, unused_reason: Failure) -> None:
         """Told by `lost` already."""
 
-    def _ended(self, cause: BaseException) -> None:
+    def _ended(self, cause: BaseException, reason: str = "") -> None:
         self._cancel_timers()
         self._metrics.count("connections_lost", type(cause).__name__)
         settled_at, evicted = self._settled_at, isinstance(cause, _BY_THE_VENUE)
         if evicted and settled_at is not None:
             self._evictions.count(self._clock.seconds() - settled_at)
 
-        def unexplained(failure: Failure) -> str:
-            if not failure.check(CancelledError):
-                self.log.failure("the end of a connection could not be explained", failure)
-            return in_plain_words(cause)
-
         def untold(failure: Failure) -> None:
             self.log.failure("the end of a connection could not be told", failure)
 
-        def explained(reason: str) -> None:
-            if evicted and settled_at is not None:
-                reason = self._evictions.explain(reason)
-            self.progress.fail(cause, reason)
-            # Whatever becomes of the news, the next attempt follows.
-            maybeDeferred(self._listener.lost, cause, reason).addErrback(untold)
-            self._go_on(cause, reason)
-
-        # A thread may be refused, or hang: no attempt may ever depend on its answer.
-        words = maybeDeferred(self._explain, cause)
-        self._explaining = words
-        words.addTimeout(self._policy.connect_timeout_s, self._clock)
-        words.addErrback(unexplained).addCallback(explained).addErrback(untold)
+        reason = reason or reason_of(cause, self._place(self._address))
+        if evicted and settled_at is not None:
+            reason = self._evictions.explain(reason)
+        self.progress.fail(cause, reason)
+        # Whatever becomes of the news, the next attempt follows.
+        maybeDeferred(self._listener.lost, cause, reason).addErrback(untold)
+        self._go_on(cause, reason)
 
     def _go_on(self, cause: BaseException, reason: str) -> None:
         if self.continueTrying:
@@ -303,8 +295,6 @@ class OpenApiFactory(ReconnectingClientFactory):
         if self.connector is not None:
             self.stopTrying()
         self._cancel_timers()
-        if self._explaining is not None:
-            self._explaining.cancel()
         if self.link is None:
             self._tell_stopped()
         else:
@@ -316,8 +306,7 @@ class Connection(Service):
     """The one connection to an environment, as a service.
 
     ``port`` is a callable, because an embedded venue's port is known only once it listens.
-    ``connect`` is IReactorSSL.connectSSL.
-    ``in_thread`` runs a blocking call elsewhere (deferToThread).
+    ``connect`` is like IReactorSSL.connectSSL (see `tls.connector.connect_host`).
     """
 
     def __init__(
@@ -325,9 +314,8 @@ class Connection(Service):
         *,
         host: str,
         port: Callable[[], int],
-        ca_pem: Trusted,
+        authorities: Authorities,
         connect: Callable[..., object],
-        in_thread: InThread,
         clock: IReactorTime,
         policy: ConnectionPolicy,
         listener: ConnectionListener,
@@ -337,9 +325,8 @@ class Connection(Service):
     ) -> None:
         self._host = host
         self._port = port
-        self._ca_pem = ca_pem
+        self._authorities = authorities
         self._connect = connect
-        self._in_thread = in_thread
         self._timeout_s = policy.connect_timeout_s
         self.factory = OpenApiFactory(
             clock=clock,
@@ -348,13 +335,13 @@ class Connection(Service):
             metrics=metrics,
             rng=rng,
             now_ms=now_ms,
-            explain=self._explain,
+            place=lambda address: place(host, port(), address),
         )
 
     def startService(self) -> None:
         """Begin to connect, and never give up until stopped."""
         super().startService()
-        options = verifying_options(self._host, self._ca_pem)
+        options = ClientOptions(self._host, self._authorities)
         # The deadline of the whole bring-up is the factory's; this one is only its twin for TCP.
         self._connect(self._host, self._port(), self.factory, options, timeout=self._timeout_s + 1)
 
@@ -362,10 +349,3 @@ class Connection(Service):
         """Close; fires when the socket is gone."""
         super().stopService()
         return self.factory.stop()
-
-    def _explain(self, cause: BaseException) -> Deferred[str]:
-        if not is_about_the_certificate(cause) or not self.running:
-            return succeed(in_plain_words(cause))
-        return self._in_thread(
-            why_not_trusted, self._host, self._port(), self._ca_pem, self._timeout_s / 6
-        )

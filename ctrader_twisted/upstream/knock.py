@@ -1,17 +1,15 @@
 """One knock at the venue's door, for the doctor: name, socket, TLS, application, account, symbol.
 
-Blocking, with the standard library's TLS, whose errors say what is wrong with a certificate. Used
-by the command line only, and only while no daemon runs.
+Blocking, with the same TLS policy as the daemon. Used by the command line only, and only while no
+daemon runs.
 """
 
 from __future__ import annotations
 
 import re
-import socket
-import ssl
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import count
@@ -23,8 +21,12 @@ from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.refusals import Remedy, advice_for, remedy_for
+from ctrader_twisted.tls.addresses import look_up
+from ctrader_twisted.tls.authorities import Authorities
+from ctrader_twisted.tls.blocking import BlockingTls, open_tls
+from ctrader_twisted.tls.failures import NameNotResolved, Unreachable, place
 from ctrader_twisted.upstream import translate
-from ctrader_twisted.upstream.tls import certificate_words
+from ctrader_twisted.upstream.reasons import reason_of
 from ctrader_twisted.wire.codec import Envelope, decode, encode
 
 CAP_BYTES = 1 << 24
@@ -34,11 +36,11 @@ FRAME_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where to knock, and as whom. ``ca_pem``: the authorities to trust (None: the system's)."""
+    """Where to knock, and as whom."""
 
     host: str
     port: int
-    ca_pem: bytes | None
+    authorities: Authorities
     client_id: str = field(repr=False)
     client_secret: str = field(repr=False)
     access_token: str = field(repr=False)
@@ -60,11 +62,8 @@ def knock(door: Door, symbol: str) -> Iterator[Link]:
         try:
             addresses = _resolve(door)
             yield Link("dns", Holds.OK, cause=", ".join(addresses))
-            plain = stack.enter_context(_connect(door))
-            yield Link("socket", Holds.OK, cause=f"port {door.port} answers")
-            secure = stack.enter_context(_secure(door, plain))
-            yield Link("tls", Holds.OK, cause=f"{secure.version()}, valid until {_until(secure)}")
-            talk = _Talk(secure, door.timeout_s)
+            secure = yield from _open(door, addresses)
+            talk = _Talk(stack.enter_context(closing(secure)), door.timeout_s)
             yield from _introduce(talk, door)
             yield _listed(talk, door, symbol)
         except _Shut as shut:
@@ -73,50 +72,37 @@ def knock(door: Door, symbol: str) -> Iterator[Link]:
 
 def _resolve(door: Door) -> list[str]:
     try:
-        found = socket.getaddrinfo(door.host, door.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise _no(
-            "dns",
-            f"{door.host} cannot be resolved: {error.strerror or error}",
-            "Check CTRADER_OPENAPI_HOST for typing errors, and the name server of this machine.",
-        ) from error
-    return list(dict.fromkeys(str(address[4][0]) for address in found))
+        return look_up(door.host)
+    except NameNotResolved as error:
+        raise _no("dns", str(error), error.advice) from error
 
 
-def _connect(door: Door) -> socket.socket:
-    try:
-        return socket.create_connection((door.host, door.port), timeout=door.timeout_s)
-    except OSError as error:
-        raise _no(
-            "socket",
-            f"{door.host}:{door.port}: {error.strerror or error}",
-            "Check CTRADER_OPENAPI_PORT (usually 5035), and that a firewall lets us out to it.",
-        ) from error
-
-
-def _secure(door: Door, plain: socket.socket) -> ssl.SSLSocket:
-    context = ssl.create_default_context(
-        cadata=None if door.ca_pem is None else door.ca_pem.decode("ascii", "ignore")
-    )
-    try:
-        return context.wrap_socket(plain, server_hostname=door.host)
-    except ssl.SSLCertVerificationError as error:
-        cause, advice = certificate_words(error, door.host)
-        raise _no("tls", cause, advice) from error
-    except OSError as error:
-        advice = "Something answers that does not speak TLS; is this the venue's port?"
-        raise _no("tls", f"no TLS there: {error.strerror or error}", advice) from error
-
-
-def _until(secure: ssl.SSLSocket) -> str:
-    certificate = secure.getpeercert() or {}
-    return str(certificate.get("notAfter", "an unknown day"))
+def _open(door: Door, addresses: list[str]) -> Generator[Link, None, BlockingTls]:
+    """Yield the links of socket and TLS; return the connection."""
+    tried = open_tls(door.host, door.port, addresses, door.authorities, timeout_s=door.timeout_s)
+    if tried.tls is None and not tried.failed:
+        unreachable = Unreachable(door.host, door.port, tried.unreachable)
+        raise _no("socket", str(unreachable), unreachable.advice)
+    answers = [*tried.failed, *filter(None, [tried.address])]
+    silent = [f"{address} does not" for address in tried.unreachable]
+    where = place(door.host, door.port, ", ".join(answers))
+    yield Link("socket", Holds.OK, cause="; ".join((f"{where} answers", *silent)))
+    failed = [
+        reason_of(error, place(door.host, door.port, address))
+        for address, error in tried.failed.items()
+    ]
+    if tried.tls is None:
+        advice = next(iter(tried.failed.values())).advice
+        raise _no("tls", "; ".join(failed), advice)
+    until = f"{tried.tls.version}, valid until {tried.tls.valid_until:%Y-%m-%d %H:%M} UTC"
+    yield Link("tls", Holds.OK, cause="; ".join((until, *failed)))
+    return tried.tls
 
 
 class _Talk:
     """Question and answer on one TLS connection."""
 
-    def __init__(self, secure: ssl.SSLSocket, timeout_s: float) -> None:
+    def __init__(self, secure: BlockingTls, timeout_s: float) -> None:
         self._secure = secure
         self._timeout_s = timeout_s
         self._numbers = count(1)

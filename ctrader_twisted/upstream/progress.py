@@ -7,15 +7,15 @@ from collections.abc import Callable
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.links import Holds, Link
 from ctrader_twisted.refusals import advice_for
-from ctrader_twisted.tls.verification import CertificateRefused
+from ctrader_twisted.tls.failures import ConnectFailed, HandshakeTimeout
 
 STAGES = ("socket", "tls", "application")
 
 _ADVICE = {
     "socket": "Check the network, CTRADER_OPENAPI_HOST and CTRADER_OPENAPI_PORT, and that a "
     "firewall lets us out to that port; the attempts go on by themselves.",
-    "tls": "The certificate must be valid, and made for the configured host; a venue with an "
-    "authority of its own needs CTRADER_CA_FILE. Check also the time of this machine.",
+    # With an error of its own TLS brings its own advice; this is for one that takes too long.
+    "tls": HandshakeTimeout.advice,
     "application": "Check CTRADER_CLIENT_ID and CTRADER_CLIENT_SECRET; the attempts go on.",
 }
 
@@ -56,7 +56,7 @@ class Progress:
             self._failed_ms = self.now_ms()
         self._failed_at, self._reason = stage, reason
         self._code = cause.code if isinstance(cause, VenueRefusal) else None
-        self._advice = cause.advice if isinstance(cause, CertificateRefused) else _ADVICE[stage]
+        self._advice = cause.advice if isinstance(cause, ConnectFailed) else _ADVICE[stage]
         for later in STAGES[_number(stage) :]:
             self._reached.pop(later, None)
         self._in_attempt.clear()

@@ -18,6 +18,7 @@ from ctrader_twisted import doctor
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.market.links import Holds, Link, first_broken
 from ctrader_twisted.simulator.service import Simulator
+from ctrader_twisted.tls.authorities import parse
 from ctrader_twisted.upstream.knock import Door, knock
 from tests.bounded import bounded
 from tests.integration.harness import Running, until
@@ -128,7 +129,7 @@ def door(simulator: Simulator, **changes: Any) -> Door:
     right: dict[str, Any] = {
         "host": "localhost",
         "port": simulator.port,
-        "ca_pem": simulator.ca_pem,
+        "authorities": lambda: parse(simulator.ca_pem).certificates,
         "client_id": credentials.client_id,
         "client_secret": credentials.client_secret,
         "access_token": credentials.access_token,
@@ -151,9 +152,9 @@ async def test_knocking_finds_each_breakage() -> None:
         links = await knocked(simulator)
         assert [link.holds for link in links] == [Holds.OK] * 6, links
         breakages: list[tuple[str, dict[str, Any], str]] = [
-            ("dns", {"host": "no-such-host.invalid"}, "cannot be resolved"),
+            ("dns", {"host": "no-such-host.invalid"}, "could not be resolved"),
             ("socket", {"port": 9}, "refused"),
-            ("tls", {"ca_pem": Simulator(reactor).ca_pem}, "not trusted here"),
+            ("tls", {"authorities": tuple}, "not trusted here"),
             ("application", {"client_secret": "wrong"}, "CH_CLIENT_AUTH_FAILURE"),
             ("account", {"access_token": "wrong"}, "CH_ACCESS_TOKEN_INVALID"),
             ("account", {"account_id": 42}, "CH_CTID_TRADER_ACCOUNT_NOT_FOUND"),

@@ -137,15 +137,6 @@ async def test_backing_off(tmp_path: Path) -> None:
 
 
 @bounded(40)
-async def test_looking_for_the_cause(tmp_path: Path) -> None:
-    """The certificate was bad, and the second look at it meets a server that says nothing."""
-    async with a_venue() as venue, daemon(tmp_path, venue_at(venue.port)) as (process, client):
-        venue.mischief.stall(True)
-        await until(lambda: len(venue.venue.connections) == 1, "a second look")
-        await ends(process, client)
-
-
-@bounded(40)
 async def test_a_client_that_does_not_read(tmp_path: Path) -> None:
     """It never answers the goodbye; it is not waited for."""
     async with daemon(tmp_path, {}) as (process, client):

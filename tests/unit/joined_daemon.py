@@ -22,6 +22,7 @@ from ctrader_twisted.accounts import Account, Group, Wanted, WatchPolicy
 from ctrader_twisted.market.model import AccountState, FeedNews, SymbolNews, Tick
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.simulator.service import Behaviour, Simulator
+from ctrader_twisted.tls.authorities import system_authorities
 from ctrader_twisted.upstream.application import Application, Budget
 from ctrader_twisted.upstream.connection import Connection, ConnectionPolicy
 from ctrader_twisted.wire.codec import decode
@@ -287,9 +288,8 @@ class JoinedCase(SynchronousTestCase):
         self.connection = Connection(
             host="127.0.0.1",
             port=lambda: 5035,
-            ca_pem=None,
+            authorities=system_authorities,
             connect=self.connect,
-            in_thread=lambda call, *arguments: succeed(""),
             clock=self.clock,
             policy=POLICY,
             listener=self.application,

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.tail.connection import TailFactory, TailProtocol
-from ctrader_twisted.tls.verification import CertificateRefused
+from ctrader_twisted.tls.failures import CertificateRefused
 
 
 class Heard:

@@ -18,8 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from ctrader_twisted.tls import verification
+from ctrader_twisted.tls.failures import CertificateRefused
 from ctrader_twisted.tls.policy import ClientOptions
-from ctrader_twisted.tls.verification import CertificateRefused
 from tests.certificates import CASES, FOREIGN, Case, server_context
 
 SECRET = b"client secret"

@@ -1,0 +1,232 @@
+"""Blocking TLS client for commands: the same policy, verification and words as in the daemon."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from OpenSSL import SSL
+
+from ctrader_twisted.tls.authorities import Authorities, system_authorities
+from ctrader_twisted.tls.failures import (
+    CertificateRefused,
+    ConnectFailed,
+    HandshakeTimeout,
+    Unreachable,
+    handshake_failure,
+)
+from ctrader_twisted.tls.policy import make_connection
+from ctrader_twisted.tls.verification import Verifier
+
+READ_BYTES = 65536
+# However many addresses share the time, each has that much of it.
+LEAST_S = 3.0
+
+Result = TypeVar("Result")
+
+
+def open_tcp(host: str, port: int, addresses: Sequence[str], *, timeout_s: float) -> socket.socket:
+    """A TCP connection to the first address that takes one; Unreachable when none does."""
+    tried: dict[str, BaseException] = {}
+    for address in addresses:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        plain = socket.socket(family, socket.SOCK_STREAM)
+        plain.settimeout(_share(timeout_s, len(addresses)))
+        try:
+            plain.connect((address, port))
+        except OSError as error:
+            plain.close()
+            tried[address] = error
+        else:
+            return plain
+    raise Unreachable(host, port, tried)
+
+
+def _share(timeout_s: float, count: int) -> float:
+    return min(timeout_s, max(LEAST_S, timeout_s / count))
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What came of the addresses of a host: those without TCP, those without TLS, and the one that
+    works, if any does.
+    """
+
+    unreachable: dict[str, BaseException]
+    failed: dict[str, ConnectFailed]
+    address: str = ""
+    tls: BlockingTls | None = None
+
+
+def open_tls(
+    host: str,
+    port: int,
+    addresses: Sequence[str],
+    authorities: Authorities = system_authorities,
+    *,
+    timeout_s: float,
+) -> Tried:
+    """Try one address after the other until one has TCP and verified TLS."""
+    tried = Tried({}, {})
+    each_s = _share(timeout_s, len(addresses))
+    for address in addresses:
+        try:
+            plain = open_tcp(host, port, [address], timeout_s=each_s)
+        except Unreachable as error:
+            tried.unreachable.update(error.tried)
+            continue
+        try:
+            return replace(
+                tried, address=address, tls=BlockingTls(plain, host, authorities, timeout_s=each_s)
+            )
+        except ConnectFailed as error:
+            plain.close()
+            tried.failed[address] = error
+    return tried
+
+
+class BlockingTls:
+    """TLS on a connected socket; looks enough like a socket for http.client.
+
+    The handshake is done by the constructor, which raises a `ConnectFailed` unless the certificate
+    is that of ``host``. Operations raise TimeoutError after the timeout of the socket.
+    """
+
+    def __init__(
+        self,
+        plain: socket.socket,
+        host: str,
+        authorities: Authorities = system_authorities,
+        *,
+        timeout_s: float,
+    ) -> None:
+        self._plain = plain
+        self._readers = 0
+        self._closed = False
+        refusals: list[CertificateRefused] = []
+        self._tls = make_connection(host, authorities(), Verifier(host, refusals.append))
+        self._tls.set_connect_state()
+        self._ends: float | None = time.monotonic() + timeout_s
+        plain.settimeout(timeout_s)
+        try:
+            self._run(self._tls.do_handshake)
+        except TimeoutError:
+            raise HandshakeTimeout(
+                f"the TLS handshake was not finished in {timeout_s:g} s"
+            ) from None
+        except (SSL.Error, OSError, EOFError) as error:
+            with suppress(OSError):
+                self._flush()  # an alert that tells the other side
+            raise (refusals[0] if refusals else handshake_failure(error)) from None
+        finally:
+            self._ends = None
+        plain.settimeout(timeout_s)
+
+    @property
+    def version(self) -> str:
+        """As TLSv1.3."""
+        return self._tls.get_protocol_version_name()
+
+    @property
+    def valid_until(self) -> datetime:
+        """The end of the server's certificate, in UTC."""
+        certificate = self._tls.get_peer_certificate(as_cryptography=True)
+        assert certificate is not None  # noqa: S101 (verified, so there is one)
+        return certificate.not_valid_after_utc
+
+    # -- as a socket ---------------------------------------------------------------------------
+
+    def settimeout(self, timeout_s: float) -> None:
+        """The longest wait of each operation."""
+        self._plain.settimeout(timeout_s)
+
+    def sendall(self, data: Any) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            view = view[self._run(partial(self._tls.send, view.tobytes())) :]
+
+    def recv(self, size: int) -> bytes:
+        """Some octets; none at the end."""
+        try:
+            return self._run(partial(self._tls.recv, size))
+        except (SSL.ZeroReturnError, EOFError):
+            return b""
+        except SSL.Error as error:
+            raise ConnectionError(str(handshake_failure(error))) from None
+
+    def makefile(self, mode: str = "rb", *_: object, **__: object) -> io.BufferedReader:
+        """A reader of what arrives; the connection stays open until it is closed, too."""
+        self._readers += 1
+        return io.BufferedReader(_Reader(self))
+
+    def close(self) -> None:
+        """Hang up, once all readers are closed."""
+        self._closed = True
+        if not self._readers:
+            self._plain.close()
+
+    def reader_closed(self) -> None:
+        """One reader less."""
+        self._readers -= 1
+        if self._closed:
+            self.close()
+
+    # -- between OpenSSL's buffers and the socket ---------------------------------------------
+
+    def _run(self, operation: Callable[[], Result]) -> Result:
+        while True:
+            try:
+                result = operation()
+            except SSL.WantReadError:
+                self._flush()
+                self._fill()
+            else:
+                self._flush()
+                return result
+
+    def _flush(self) -> None:
+        while True:
+            try:
+                octets = self._tls.bio_read(READ_BYTES)
+            except SSL.WantReadError:
+                return
+            self._plain.sendall(octets)
+
+    def _fill(self) -> None:
+        if self._ends is not None:
+            self._plain.settimeout(max(0.001, self._ends - time.monotonic()))
+        octets = self._plain.recv(READ_BYTES)
+        if not octets:
+            raise EOFError
+        self._tls.bio_write(octets)
+
+
+class _Reader(io.RawIOBase):
+    """What http.client reads from."""
+
+    def __init__(self, tls: BlockingTls) -> None:
+        self._source = tls
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Some octets, into ``buffer``."""
+        octets = self._source.recv(len(buffer))
+        buffer[: len(octets)] = octets
+        return len(octets)
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if not self.closed:
+            super().close()
+            self._source.reader_closed()

@@ -1,0 +1,185 @@
+"""Why no connection came about, in plain words, each with what to do about it.
+
+The daemon, the doctor and the commands say the same sentence for the same failure, since all of
+them get it here.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+
+from OpenSSL import SSL
+from twisted.internet import error as twisted_error
+
+from ctrader_twisted.errors import CtraderError
+
+DETAIL_LIMIT = 200
+
+# What OpenSSL says of an answer that is no TLS at all.
+_NOT_TLS = (
+    "wrong version number",
+    "http request",
+    "https proxy request",
+    "packet length too long",
+    "record layer failure",
+    "bad record type",
+    "unknown protocol",
+)
+_CLOSED = (
+    twisted_error.ConnectionDone,
+    twisted_error.ConnectionLost,
+    twisted_error.ConnectionAborted,
+    ConnectionError,
+    SSL.SysCallError,
+    SSL.ZeroReturnError,
+    EOFError,
+)
+
+
+class ConnectFailed(CtraderError):
+    """No connection came about; nothing of ours was sent. ``advice`` says what to do."""
+
+    advice = "Check the network, the host and the port."
+
+    def __init__(self, text: str, advice: str = "") -> None:
+        super().__init__(text)
+        self.advice = advice or self.advice
+
+
+class NameNotResolved(ConnectFailed):
+    """The name of the host has no address that we could find."""
+
+    advice = (
+        "Check CTRADER_OPENAPI_HOST (or the address that was given) for typing errors, and the "
+        "name server of this machine."
+    )
+
+    def __init__(self, host: str, detail: str) -> None:
+        super().__init__(f"the name {host} could not be resolved ({printable(detail)})")
+
+
+class Unreachable(ConnectFailed):
+    """No address of the host took a TCP connection; ``tried`` has each with its error."""
+
+    advice = (
+        "Check that the server runs, CTRADER_OPENAPI_HOST and CTRADER_OPENAPI_PORT (usually 5035; "
+        "or the address that was given), and that a firewall lets us out to that port."
+    )
+
+    def __init__(self, host: str, port: int, tried: Mapping[str, BaseException]) -> None:
+        grouped: dict[str, list[str]] = {}
+        for address, cause in tried.items():
+            grouped.setdefault(socket_words(cause), []).append(address)
+        parts = [
+            f"{place(host, port, ', '.join(addresses))}: {words}"
+            for words, addresses in grouped.items()
+        ]
+        super().__init__("; ".join(parts) or f"{place(host, port)}: nothing was tried")
+        self.tried = dict(tried)
+
+
+class CertificateRefused(ConnectFailed):
+    """The certificate that the server showed is not accepted."""
+
+    def __init__(self, host: str, words: str, detail: str = "", advice: str = "") -> None:
+        shown = printable(detail)
+        super().__init__(
+            f"the certificate of {host} {words}" + (f" ({shown})" if shown else ""), advice
+        )
+
+
+class NotTls(ConnectFailed):
+    """What listens there answers, and not by TLS."""
+
+    advice = (
+        "Check CTRADER_OPENAPI_PORT (usually 5035) or the address that was given: something else "
+        "answers there. A proxy or the login page of a network can do that, too."
+    )
+
+
+class HandshakeClosed(ConnectFailed):
+    """The other side hung up before TLS was agreed."""
+
+    advice = (
+        "No certificate was shown yet, so it is not the cause. Check host and port; a server that "
+        "starts, one that blocks this address, a firewall or a proxy in between hang up like this."
+    )
+
+
+class NothingInCommon(ConnectFailed):
+    """TLS failed for another reason, mostly for want of a version or a cipher suite in common."""
+
+    advice = (
+        "We speak TLS 1.2 and 1.3 with forward-secret AEAD cipher suites only: the owner of the "
+        "server has to allow them."
+    )
+
+
+class HandshakeTimeout(ConnectFailed, TimeoutError):
+    """The other side took the connection, and did not finish the handshake in time."""
+
+    advice = (
+        "The server takes the connection and does not answer: check host and port; if they are "
+        "right, the server or a firewall in between is in trouble."
+    )
+
+
+def handshake_failure(error: BaseException) -> BaseException:
+    """Our own error for one that ended a TLS handshake; what is no such error stays as it is."""
+    if isinstance(error, ConnectFailed):
+        return error
+    reason = openssl_reason(error) if isinstance(error, SSL.Error) else ""
+    if isinstance(error, _CLOSED) or (
+        isinstance(error, SSL.Error) and (not reason or "unexpected eof" in reason)
+    ):
+        return HandshakeClosed("the other side closed the connection during the TLS handshake")
+    if not isinstance(error, SSL.Error):
+        return error
+    if any(words in reason for words in _NOT_TLS):
+        return NotTls(f"this is no TLS server, or not its TLS port ({reason})")
+    return NothingInCommon(f"TLS could not be agreed with the server ({reason})")
+
+
+def openssl_reason(error: SSL.Error) -> str:
+    """What OpenSSL says; empty when it says nothing."""
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return printable("; ".join(str(entry[-1]) for entry in entries if entry and entry[-1]))
+
+
+_SOCKET_WORDS: tuple[tuple[tuple[type[BaseException], ...], int, str], ...] = (
+    (
+        (twisted_error.ConnectionRefusedError, ConnectionRefusedError),
+        errno.ECONNREFUSED,
+        "nobody listens there (connection refused)",
+    ),
+    (
+        (TimeoutError, twisted_error.TimeoutError),
+        errno.ETIMEDOUT,
+        "no answer to the connection attempt (timed out)",
+    ),
+    ((twisted_error.NoRouteError,), errno.ENETUNREACH, "there is no way to that network"),
+    ((), errno.EHOSTUNREACH, "there is no way to that host"),
+    ((twisted_error.ConnectBindError,), errno.EADDRNOTAVAIL, "no local port could be had"),
+    ((twisted_error.UserError,), -1, "no answer yet when the attempt was given up"),
+)
+
+
+def socket_words(error: BaseException) -> str:
+    """Why a TCP connection did not come about."""
+    number = getattr(error, "osError", None) or getattr(error, "errno", None)
+    for kinds, its_number, words in _SOCKET_WORDS:
+        if isinstance(error, kinds) or number == its_number:
+            return words
+    return printable(getattr(error, "strerror", None) or str(error)) or type(error).__name__
+
+
+def place(host: str, port: int, address: str = "") -> str:
+    """``host:port``, with the address that was tried if the host is a name."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}" + (f" ({address})" if address and address != host else "")
+
+
+def printable(text: str) -> str:
+    """Words of a stranger, for a log line or a terminal: no control characters, no endless ones."""
+    return "".join(one if one.isprintable() else "?" for one in text)[:DETAIL_LIMIT]
