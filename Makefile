@@ -11,6 +11,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PROTO_VENV ?= .venv-proto
 FUZZ_VENV ?= .venv-fuzz
+LOCK_VENV ?= .venv-lock
 MINUTES ?= 1
 SEED ?=
 OUT ?= .
@@ -28,7 +29,7 @@ FUZZ_READY := $(FUZZ_VENV)/.ready-to-fuzz
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: bench profile help demo test test-unit test-integration faults soak fuzz test-browser test-js test-operations check proto proto-check clean
+.PHONY: bench profile help demo test test-unit test-integration faults soak fuzz test-browser test-js test-operations check lock proto proto-check clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null || grep '## ' $(firstword $(MAKEFILE_LIST))
@@ -79,6 +80,13 @@ check: $(DEV_READY) ## format, lint, types, architecture
 	$(BIN)/mypy
 	$(RUN) pytest tests/architecture
 
+lock: $(if $(UV),,$(LOCK_VENV)/bin/uv) ## requirements.txt: hashes of what constraints.txt pins, for installs that check them
+	@echo 'setuptools>=77' | $(or $(UV),$(LOCK_VENV)/bin/uv) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate -c constraints.txt pyproject.toml - -o requirements.txt
+	@(echo '# What the daemon needs, and what builds it, with hashes. Made by `make lock` from pyproject.toml and'; \
+	  echo '# constraints.txt; install with: pip install --require-hashes --only-binary :all: -r requirements.txt'; \
+	  cat requirements.txt) > requirements.txt.new && mv requirements.txt.new requirements.txt
+
 bench: $(TEST_READY) ## what we claim about speed: ONLY=G1,G3 for some goals, ROUNDS=n, SMOKE=1 for half a minute
 	$(RUN) bench $(if $(SMOKE),--smoke) $(if $(BUSY),--busy) $(if $(ONLY),--only $(ONLY)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
@@ -95,7 +103,7 @@ proto-check: ## is ctrader_twisted/pb/ what proto/ says?
 	  || { echo 'ctrader_twisted/pb/ is not what proto/ says: run "make proto" and commit the result.' >&2; exit 1; }
 
 clean: ## remove environments, caches and build results (never your .env or tap.conf)
-	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) .venv-bench .venv-sdk .venv-ci .venv-ci-proto bench/results build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PROTO_VENV) $(FUZZ_VENV) $(LOCK_VENV) .venv-bench .venv-sdk .venv-ci .venv-ci-proto bench/results build dist *.egg-info _trial_temp* .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- Environments. Each stamp is newer than what it was made from, so this costs nothing twice.
@@ -127,6 +135,10 @@ $(FUZZ_READY): pyproject.toml constraints.txt
 	$(call environment,$(FUZZ_VENV))
 	$(call install,$(FUZZ_VENV)) -c constraints.txt -e ".[test]" atheris
 	@touch $@
+
+$(LOCK_VENV)/bin/uv:
+	$(call environment,$(LOCK_VENV))
+	$(call install,$(LOCK_VENV)) uv
 
 # The generator needs an older protobuf than we run on, so it never shares our environment.
 $(PROTO_READY): Makefile

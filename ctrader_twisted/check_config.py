@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import pwd
 import re
@@ -68,6 +69,8 @@ def become(
         raise ConfigurationError(
             f"only root can check as {user_name(found.pw_uid)}: run this by sudo, or as that user."
         )
+    # Loaded late otherwise, when our own files may be out of reach.
+    codecs.lookup("utf-8-sig")
     os.initgroups(found.pw_name, found.pw_gid)
     os.setegid(found.pw_gid)
     os.seteuid(found.pw_uid)

@@ -233,3 +233,27 @@ def test_close_codes_through_nginx(front: Front, more: dict[str, Any], code: int
         client.recv(BOUND_S)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == code
+
+
+def test_by_tls_only(front: Front) -> None:
+    """Browsers are told to come by TLS from now on, with every answer, refusals included."""
+    for path, expected in (("/healthz", 200), ("/metrics", 401)):
+        status, headers, _ = front.ask(path)
+        assert status == expected
+        assert headers["strict-transport-security"] == "max-age=31536000"
+        assert re.fullmatch("nginx|TwistedWeb.*|", headers.get("server", ""))
+
+
+def test_large_body(front: Front) -> None:
+    """A body that the daemon would refuse does not get as far as the daemon."""
+    assert front.ask("/healthz", Content_Length=str(2**20))[0] == 413
+
+
+def test_floods_are_limited(front: Front) -> None:
+    """Last, since it uses up what one address may ask: 429 comes, and HSTS with it."""
+    for _ in range(2000):
+        status, headers, _ = front.ask("/healthz")
+        if status == 429:
+            break
+    assert status == 429
+    assert "strict-transport-security" in headers

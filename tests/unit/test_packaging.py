@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points, requires, version
 from pathlib import Path
 
 from autobahn.websocket import USES_NVX
@@ -13,6 +14,26 @@ from packaging.requirements import Requirement
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def needed(wanted: list[Requirement]) -> set[str]:
+    """The names of all that these need, as it is installed here."""
+    found: set[str] = set()
+    rest = [(one.name, tuple(one.extras)) for one in wanted]
+    seen = set()
+    while rest:
+        name, extras = rest.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        found.add(re.sub(r"[-_.]+", "-", name).lower())
+        for line in requires(name) or ():
+            one = Requirement(line)
+            if one.marker is None or any(
+                one.marker.evaluate({"extra": extra}) for extra in (*extras, "")
+            ):
+                rest.append((one.name, tuple(one.extras)))
+    return found
 
 
 class TestInstallation(SynchronousTestCase):
@@ -48,6 +69,29 @@ class TestRequirements(SynchronousTestCase):
         lines = io.StringIO((ROOT / "constraints.txt").read_text())
         pins = (Requirement(line.strip()) for line in lines)
         self.pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins}
+
+    def test_no_release_with_known_advisories(self) -> None:
+        """Floors that keep out what was published about these two."""
+        for name, bad in (("pyopenssl", "25.3.0"), ("werkzeug", "3.1.5")):
+            (required,) = [one for one in self.required if one.name == name]
+            self.assertFalse(required.specifier.contains(bad), name)
+
+    def test_hashes_agree_with_the_constraints(self) -> None:
+        """requirements.txt: the same versions for the same platforms, each with hashes, and all
+        that an installed daemon needs (`make lock` makes it).
+        """
+        text = (ROOT / "requirements.txt").read_text().replace("\\\n", " ")
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        pins = (ROOT / "constraints.txt").read_text().splitlines()
+        locked = {}
+        for line in lines:
+            pin, *hashes = re.split(r"\s+--hash=", line.strip())
+            self.assertIn(pin, pins)
+            self.assertTrue(hashes, pin)
+            self.assertTrue(all(re.fullmatch("sha256:[0-9a-f]{64}", one) for one in hashes), pin)
+            locked[Requirement(pin).name] = pin
+        self.assertEqual(needed(self.required) - set(locked), set())
+        self.assertIn("setuptools", locked, "it builds us, without a network")
 
     def test_every_requirement_has_a_floor(self) -> None:
         """A requirement without a floor lets a resolver choose its first release."""
