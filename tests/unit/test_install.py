@@ -16,6 +16,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import traceback
 from collections.abc import Callable
@@ -99,9 +100,9 @@ class Walk:
                     os.setuid(uid)
                 with redirect_stdout(out), redirect_stderr(err):
                     status = act()
-            except BaseException:
-                err.write(traceback.format_exc())
             finally:
+                if sys.exc_info()[0] is not None:
+                    err.write(traceback.format_exc())
                 os.write(writing, f"{out.getvalue()}\0{err.getvalue()}".encode()[:60_000])
                 os._exit(status)
         os.close(writing)
