@@ -184,7 +184,7 @@ KEYS: tuple[Key, ...] = (
     _key("web", "calls_per_s", number(100_000), "50",
          "HTTP requests and WebSocket handshakes per second of one key or address (429, 4429)."),
     _key("web", "connections_per_address", whole(1, 1_000_000), "500",
-         "Connections of one address that have shown no key; this machine and proxies are exempt."),
+         "Connections of an address or IPv6 /64 without a key; not of this machine or a proxy."),
     _key("web", "connections_without_key", whole(1, 1_000_000), "",
          "All connections from elsewhere without a key; by itself half of what there is room for."),
     _key("web", "connections_per_key", whole(1, 1_000_000), "1000",

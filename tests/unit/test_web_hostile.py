@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.logger import LogLevel, globalLogPublisher
+from twisted.web import http
 
 from ctrader_twisted.web.arrivals import HEAD_BYTES, HEAD_END_S, HEAD_LINES
 from tests.rfc6455 import HANDSHAKE
@@ -221,3 +222,28 @@ class MethodTest(HostileCase):
             self.assertEqual(answer.status, other.status, target)
             if "content-length" in answer.headers:
                 self.assertEqual(answer.headers["content-length"], str(len(other.body)), target)
+
+
+class Http2Test(HostileCase):
+    """HTTP/2, which we do not speak."""
+
+    def test_preface(self) -> None:
+        """Who begins with it is told in HTTP/1.1."""
+        answer = self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00")
+        self.assert_refused(answer, 400, "BAD_REQUEST")
+
+    def test_upgrade(self) -> None:
+        """Who asks to change to it is answered in HTTP/1.1."""
+        lines = (
+            b"Connection: Upgrade, HTTP2-Settings",
+            b"Upgrade: h2c",
+            b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+        )
+        answer = self.send(self.head(*lines, line=b"GET /healthz HTTP/1.1"))
+        self.assertEqual(answer.status, 200)
+        self.assertNotIn("upgrade", answer.headers)
+
+    def test_what_is_agreed_on(self) -> None:
+        """A TLS client is offered HTTP/1.1, whatever packages are installed."""
+        self.patch(http, "H2_ENABLED", True)
+        self.assertEqual(self.site.acceptableProtocols(), [b"http/1.1"])

@@ -223,6 +223,16 @@ class QuotaTest(LobbyCase):
             self.come(needs_key=False, address="127.0.0.1", is_here=True)
         self.assertEqual(self.metrics.clients, 6)
 
+    def test_strangers_of_a_network(self) -> None:
+        """The addresses of an IPv6 /64 count together."""
+        for number in range(2):
+            self.come(address=f"2001:db8::{number}")
+        self.assertEqual(self.bye(self.come(address="2001:db8::9")), 4429)
+        self.come(address="2001:db8:0:1::1")
+        self.assertEqual(
+            self.factory.lobby._strangers, {"2001:db8::/64": 2, "2001:db8:0:1::/64": 1}
+        )
+
     def test_messages_of_a_key(self) -> None:
         """All clients of one key share its messages; who says too much may go on later."""
         clients = [self.let_in() for _ in range(3)]
