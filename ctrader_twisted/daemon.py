@@ -11,15 +11,15 @@ import errno
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
-from twisted.logger import ILogObserver, Logger
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
@@ -27,6 +27,8 @@ from ctrader_twisted.accepts import Accepts
 from ctrader_twisted.accounts import Account
 from ctrader_twisted.errors import ConfigurationError, CtraderError
 from ctrader_twisted.herald import Herald
+from ctrader_twisted.log_targets import write_some
+from ctrader_twisted.logs import LoggingService
 from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.connection import Connection
 from ctrader_twisted.web.audience import Audience
@@ -101,7 +103,7 @@ class Door(Service):
         self._problem = failure
 
 
-class Daemon(MultiService):
+class Daemon(LoggingService):
     """Everything that runs, in the order in which it starts."""
 
     log = Logger()
@@ -133,17 +135,9 @@ class Daemon(MultiService):
         self.connection = connection
         self.account = account
         self.door = door
-        # What twistd should log to, instead of what it would choose.
-        self.log_observer: ILogObserver | None = None
         for service in (venue, connection, door, herald):
             if service is not None:
                 service.setServiceParent(cast(Any, self))
-
-    def setServiceParent(self, parent: Any) -> None:
-        """Become a part of an application, which twistd asks for a log observer."""
-        super().setServiceParent(parent)
-        if self.log_observer is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self.log_observer)
 
     def take_ports(self) -> None:
         """Listen; ConfigurationError with one sentence when a port cannot be had.
@@ -178,7 +172,8 @@ class Daemon(MultiService):
                 # twistd tells it to whoever started us; after a SystemExit it would wait for ever.
                 raise
             # The log has taken sys.stderr by now, and Python would show a traceback there.
-            os.write(2, f"ctrader-stream: {error}\n".encode())
+            with suppress(OSError):
+                write_some(2, memoryview(f"ctrader-stream: {error}\n".encode()))
             raise SystemExit(1) from None
 
     def startService(self) -> None:

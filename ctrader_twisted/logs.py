@@ -16,6 +16,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import msgspec
+from twisted.application.service import MultiService
 from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
@@ -28,6 +29,7 @@ from twisted.logger import (
     eventAsText,
     formatEvent,
 )
+from twisted.python.components import Componentized
 from zope.interface import implementer, provider
 
 from ctrader_twisted import errands
@@ -77,6 +79,18 @@ def observer_for(options: Mapping[str, Any]) -> ILogObserver | None:
     if file == "-" or (in_foreground and not file):
         return observer_of(standard(sys.stdout, "standard output"), console_line)
     return observer_of(LogFile(file or "twistd.log"), console_line)
+
+
+class LoggingService(MultiService):
+    """A service that brings along what its application logs to, if ``log_observer`` is set."""
+
+    log_observer: ILogObserver | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Become a part of an application, which twistd asks for its log observer."""
+        super().setServiceParent(parent)
+        if self.log_observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self.log_observer)
 
 
 def mask_uncaught() -> None:

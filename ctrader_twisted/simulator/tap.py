@@ -10,12 +10,14 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any, ClassVar
 
-from twisted.application.service import IService, MultiService
+from twisted.application.service import IService
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
 from ctrader_twisted.errors import ConfigurationError
+from ctrader_twisted.log_writer import finish_all
+from ctrader_twisted.logs import LoggingService, observer_for
 from ctrader_twisted.simulator.behaviour import ENVIRONMENT_NAMES, Credentials
 from ctrader_twisted.simulator.certificates import Identity, Kind, load_identity, write_ca
 from ctrader_twisted.simulator.control import ControlService
@@ -129,7 +131,7 @@ class Options(usage.Options):
             raise usage.UsageError(str(error)) from error
 
 
-class OneSentence(MultiService):
+class OneSentence(LoggingService):
     """Ends the process with one sentence when a port cannot be had."""
 
     _has_ports = False
@@ -177,6 +179,11 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     if options["control-port"] is not None:
         venue.addService(ControlService(simulator, reactor, options["control-port"]))
     venue.take_ports()
+    try:
+        venue.log_observer = observer_for(options.parent or {})
+    except OSError as error:
+        raise SystemExit(f"ctrader-simulator: the log file cannot be written: {error}") from error
+    reactor.addSystemEventTrigger("after", "shutdown", finish_all)
     return venue
 
 

@@ -60,7 +60,11 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (0, "upkeep", "log_writer"),
     (0, "log_writer", "log_targets"),
     (0, "log_targets", ""),
-    ("aside", "simulator", "wire pb errors"),
+    (
+        "aside",
+        "simulator",
+        "wire pb errors log_writer.finish_all logs.LoggingService logs.observer_for",
+    ),
     ("aside", "client", "contract errors"),
 ]
 

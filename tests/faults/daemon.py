@@ -35,7 +35,7 @@ class Child:
         *arguments: str,
         environment: dict[str, str] | None = None,
         descriptors: int | None = None,
-        log_to: str | None = None,
+        log_to: str | int | None = None,
     ) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self._log = Path(self.folder.name) / "log"

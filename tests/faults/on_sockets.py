@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -328,10 +329,39 @@ def strangers_take_descriptors() -> Measured:
 
 def disk_full() -> Measured:
     """Every line of the log fails with ENOSPC."""
+    return _no_log("disk full for logs", "/dev/full")
+
+
+def log_not_read() -> Measured:
+    """The log goes to a pipe that is full from the beginning, and that nobody reads."""
+    with _full_pipe() as (_, writing):
+        return _no_log("a pipe for logs that nobody reads", writing)
+
+
+def log_reader_gone() -> Measured:
+    """The log goes to a pipe whose reader has ended."""
+    with _full_pipe() as (reading, writing):
+        reading.close()
+        return _no_log("a pipe for logs whose reader ended", writing)
+
+
+@contextlib.contextmanager
+def _full_pipe() -> Iterator[tuple[FileIO, int]]:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    with FileIO(reading) as reader:
+        yield reader, writing
+
+
+def _no_log(fault: str, log_to: str | int) -> Measured:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    child = Child("ctrader-stream", f"--ws-port={port}", "--rate=500", log_to="/dev/full")
+    child = Child("ctrader-stream", f"--ws-port={port}", "--rate=500", log_to=log_to)
 
     def comes_in() -> bool:
         with contextlib.suppress(OSError, ConnectionError):
@@ -351,13 +381,13 @@ def disk_full() -> Measured:
         heard = [message for message in raw.hear(3) if message["type"] == "tick"]
         raw.close()
     after = child.memory_kib() if child.runs() else 0
-    kept = child.runs() and len(heard) > 100
-    child.stop()
+    was_up = child.runs()
     seconds = time.monotonic() - began
+    ended_s = child.stop()
+    kept = was_up and len(heard) > 100 and ended_s is not None and ended_s < 6
     remark = f"{len(heard)} ticks in {seconds:.0f} s"
-    return Measured(
-        "disk full for logs", "prices go on", None, None, None, before, after, kept, remark
-    )
+    promise = "prices go on; SIGTERM ends it within 6 s"
+    return Measured(fault, promise, None, None, None, before, after, kept, remark)
 
 
 def bad_certificates() -> Iterator[Measured]:
@@ -507,6 +537,8 @@ ROWS: list[Callable[[], Measured]] = [
     descriptors_exhausted,
     strangers_take_descriptors,
     disk_full,
+    log_not_read,
+    log_reader_gone,
 ]
 
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import sys
-from typing import TextIO
 
-from twisted.logger import ILogObserver, LogEvent
-from zope.interface import implementer
+from twisted.logger import ILogObserver, LogLevel
 
-from ctrader_twisted.logs import console_line, json_line
-
-
-@implementer(ILogObserver)
-class _Loud:
-    """Every event on standard error, as the daemon's own observer of that form writes it."""
-
-    def __init__(self, form: str) -> None:
-        self._render = {"json": json_line, "console": console_line}[form]
-        # Taken now: Twisted replaces sys.stderr when logging begins.
-        self._stream: TextIO = sys.stderr
-
-    def __call__(self, event: LogEvent) -> None:
-        """Write it, whatever its level."""
-        self._stream.write(self._render(event))
-        self._stream.flush()
+from ctrader_twisted.log_targets import standard
+from ctrader_twisted.logs import console_line, json_line, observer_of
 
 
 def json() -> ILogObserver:
-    """One JSON object a line."""
-    return _Loud("json")
+    """One JSON object a line, as the daemon's own logger writes it."""
+    return observer_of(standard(sys.stderr, "standard error"), json_line, LogLevel.debug)
 
 
 def console() -> ILogObserver:
-    """Readable lines."""
-    return _Loud("console")
+    """Readable lines, as the daemon's own logger writes them."""
+    return observer_of(standard(sys.stderr, "standard error"), console_line, LogLevel.debug)

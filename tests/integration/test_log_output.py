@@ -8,10 +8,11 @@ import os
 import re
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 
@@ -327,3 +328,46 @@ async def test_first_lines(tmp_path: Path) -> None:
     assert len([line for line in lines if "ctrader_twisted" in line]) == 0, lines
     assert re.search(r"ctrader-stream \S+, Python 3\S+, Twisted \d", lines[0])
     assert len(lines) == 4, lines
+
+
+@bounded(60)
+async def test_the_simulated_venue(tmp_path: Path) -> None:
+    """As a process of its own it serves and ends, too, when nobody reads its log."""
+    with a_pipe() as (reading, writing), closing(socket.socket()) as probe:
+        os.set_blocking(writing, False)
+        with suppress(BlockingIOError):
+            while os.write(writing, b"x" * 4096):
+                pass
+        os.set_blocking(writing, True)
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        ca_file = tmp_path / "ca.pem"
+        command = [str(TWISTD), "-n", "--pidfile=", "ctrader-simulator", f"--port={port}"]
+        process = subprocess.Popen(
+            [*command, f"--ca-out={ca_file}"],
+            cwd=tmp_path,
+            env=clean_environment(),
+            stdout=writing,
+            stderr=writing,
+        )
+        try:
+            await until(ca_file.exists, "its certificate", 20)
+
+            def shakes_hands() -> bool:
+                trust = ssl.create_default_context(cadata=ca_file.read_text())
+                with (
+                    suppress(OSError),
+                    socket.create_connection(("127.0.0.1", port), 5) as one,
+                    trust.wrap_socket(one, server_hostname="localhost") as safe,
+                ):
+                    return bool(safe.version())
+                return False
+
+            await until(shakes_hands, "TLS", 20)
+            process.send_signal(signal.SIGTERM)
+            await until(lambda: process.poll() is not None, "the end", 6)
+        finally:
+            process.kill()
+            process.wait()
+        assert "INFO" not in taken(reading)

@@ -54,8 +54,8 @@ class Hunt:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Everything that was shown as a key, or could be one."""
-        return (self.key, self.revoked, WRONG, FOREIGN)
+        """Everything that was shown as a key, or could be one; one of them in capitals."""
+        return (self.key, self.revoked, WRONG, FOREIGN, self.key.upper())
 
     def hear(self, *texts: object) -> None:
         """Something left the process."""

@@ -55,6 +55,7 @@ LOGGERS = {
     "twistd": [],
     "console": ["--logger", "ctrader_twisted.logs.console_stderr"],
     "json": ["--logger", "ctrader_twisted.logs.json_stderr"],
+    "file": ["--logfile", "/proc/self/fd/1"],
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from typing import Any
 
 from twisted.logger import globalLogPublisher
@@ -54,14 +55,15 @@ class HuntAtTheDoorTest(DoorCase):
         """Neither key, nor a planted secret, nor a part of them."""
         said = self.spoken(answers)
         for secret in (self.text, self.revoked, PLANTED):
-            self.assertNotIn(secret, said)
-            self.assertNotIn(secret[4:30], said)
+            for spelling in (secret, secret.upper(), secret.lower()):
+                self.assertNotIn(spelling, said)
+                self.assertNotIn(spelling[4:30], said)
 
     def test_wherever_a_key_can_be_put(self) -> None:
         """In the header, twice, in the path, the query, other headers, right, wrong and revoked."""
         self.build(with_keys=True, is_local=False)
         answers = []
-        for secret in (self.text, self.revoked, PLANTED):
+        for secret in (self.text, self.revoked, PLANTED, self.text.upper()):
             for headers in (
                 {"Authorization": f"Bearer {secret}"},
                 {"Authorization": secret},
@@ -83,7 +85,11 @@ class HuntAtTheDoorTest(DoorCase):
         """A fault whose words hold secrets: masked in the log, absent from the answer."""
 
         def broken() -> Any:
-            raise RuntimeError(f"no luck with {self.text} and {PLANTED} and Bearer {self.text}")
+            raise RuntimeError(
+                f"no luck with {self.text} and {PLANTED} and Bearer {self.text}, "
+                f"{self.text.upper()}, {PLANTED.upper()}, %22{self.text}%22, "
+                f"{PLANTED.encode().hex()}, {b64encode(self.text.encode()).decode()}"
+            )
 
         self.build(details=broken)
         answers = [self.ask("/readyz", Authorization=f"Bearer {self.text}")]
