@@ -31,6 +31,7 @@ from twisted.python.filepath import FilePath
 from twisted.python.systemd import ListenFDs
 from twisted.web.server import Site
 
+from ctrader_twisted.config_files import FileRefused, read_file
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import WebSettings
@@ -201,6 +202,8 @@ def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
     certificate = _load(certificate_file, "certificate", x509.load_pem_x509_certificate)
     if "extraCertChain" in arguments:
         _load(arguments["extraCertChain"], "chain", x509.load_pem_x509_certificates)
+    if "dhParameters" in arguments and Path(arguments["dhParameters"]).exists():
+        _load(arguments["dhParameters"], "file of DH parameters", bytes)
     ends = certificate.not_valid_after_utc
     if now > ends:
         raise ConfigurationError(
@@ -227,7 +230,7 @@ def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
 
 def _try_context(arguments: Mapping[str, str], key_file: str, certificate_file: str) -> None:
     """Set TLS up once, on trial: Twisted does it at the first connection, and at each again."""
-    pem = Path(certificate_file).read_bytes() + b"\n" + Path(key_file).read_bytes()
+    pem = read_file(Path(certificate_file)) + b"\n" + read_file(Path(key_file))
     dh_file, method = arguments.get("dhParameters"), arguments.get("sslmethod", "TLS_METHOD")
     if not hasattr(SSL, method):
         raise ConfigurationError(f"there is no sslmethod {method}: take it out of `listen`.")
@@ -250,7 +253,9 @@ def _try_context(arguments: Mapping[str, str], key_file: str, certificate_file: 
 
 def _load(name: str, what: str, read: Callable[[bytes], Loaded]) -> Loaded:
     try:
-        return read(Path(name).read_bytes())
+        return read(read_file(Path(name)))
+    except FileRefused as refused:
+        raise ConfigurationError(f"the {what} {name} {refused}.") from None
     except OSError as error:
         reason = error.strerror or "unreadable"
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -220,6 +220,25 @@ class CertificateTest(EntranceCase):
         self.certificate(timedelta(days=-1), timedelta(days=90))
         self.check()
 
+    def test_files_of_others(self) -> None:
+        """Each file must be a regular one that nobody else can change; the sentence names it."""
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        pipe, mine = self.folder / "pipe", self.folder / "mine.pem"
+        os.mkfifo(pipe, 0o600)
+        mine.write_bytes((self.folder / "cert.pem").read_bytes())
+        for path, words in ((pipe, "is a named pipe"), (mine, "chmod go-w")):
+            mine.chmod(0o666)
+            for given in (
+                {"key": path.name},
+                {"certificate": path.name},
+                {"more": f":extraCertChain={path}"},
+                {"more": f":dhParameters={path}"},
+            ):
+                with self.subTest(given=given):
+                    said = self.refusal(self.check, **given)
+                    self.assertIn(str(path), said)
+                    self.assertIn(words, said)
+
     def test_soon(self) -> None:
         """Two weeks before its end there is a warning."""
         seen: list[Any] = []
