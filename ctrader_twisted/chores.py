@@ -94,9 +94,7 @@ def run_add(arguments: argparse.Namespace) -> int:
             sys.stdout.write(f"{text.reveal()}\n")
             sys.stdout.flush()
         else:
-            descriptor = os.open(arguments.to, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{text.reveal()}\n")
+            write_new(arguments.to, f"{text.reveal()}\n")
             told = f"The key {arguments.name} is in {arguments.to}."
     except OSError as error:
         # Nobody has seen it, and nobody ever will.
@@ -112,6 +110,19 @@ def run_add(arguments: argparse.Namespace) -> int:
             "belongs into a folder of that user, such as /var/lib/ctrader-stream.\n"
         )
     return 0
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write a file that must not exist yet, for its owner only; OSError leaves none behind."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def run_list(arguments: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
+from ctrader_twisted.config_files import FileRefused, read_file
 from ctrader_twisted.errors import ConfigurationError
 
 Kind = Literal["good", "expired", "wrong-host", "self-signed"]
@@ -135,7 +136,9 @@ def write_ca(ca_pem: bytes, path: str) -> None:
 
 def _read(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_file(Path(path))
+    except FileRefused as refused:
+        raise ConfigurationError(f"{path} {refused}.") from None
     except OSError as error:
         raise ConfigurationError(f"Cannot read {path}: {error.strerror or error}.") from error
 

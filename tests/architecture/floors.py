@@ -63,7 +63,7 @@ FLOORS: list[tuple[int | str, str, str]] = [
     (
         "aside",
         "simulator",
-        "wire pb errors log_writer.finish_all logs.LoggingService logs.observer_for",
+        "wire pb errors config_files log_writer.finish_all logs.LoggingService logs.observer_for",
     ),
     ("aside", "client", "contract errors"),
 ]

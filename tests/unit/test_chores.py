@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import socket
@@ -74,6 +75,20 @@ class KeysTest(ChoreCase):
         self.assertEqual(status, 1)
         self.assertIn("no key was made", err)
         self.assertEqual(self.run_command("keys", "list", "--file", "k.json")[1].count("\n"), 1)
+
+    def test_no_half_key(self) -> None:
+        """A --to file that cannot be written whole is not left behind, and no key either."""
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        words = ("keys", "add", "a", "--scope", "read", "--file", "k.json")
+        self.assertEqual(self.run_command(*words)[0], 0)
+        self.patch(chores.os, "fsync", full)
+        status, _, err = self.run_command(*words[:2], "b", *words[3:], "--to", "b.key")
+        self.assertEqual(status, 1)
+        self.assertIn("No space left on device", err)
+        self.assertEqual([path.name for path in self.folder.iterdir()], ["k.json"])
 
     def test_configured_file(self) -> None:
         """Without --file it is the configured one; without either it is a sentence."""

@@ -138,6 +138,16 @@ class ComposeTest(SynchronousTestCase):
             self.assertEqual(service["volumes"], [f"{name}:/var/lib/ctrader-stream"])
         self.assertEqual(set(self.services()), {"simulator", "demo", "live"})
 
+    def test_restarts(self) -> None:
+        """What the page and the file say of an end for want of credentials fits the policy: it
+        survives a reboot, and so it repeats.
+        """
+        for service in self.services().values():
+            self.assertEqual(service["restart"], "unless-stopped")
+        for name in ("contrib/docker/compose.yaml", "docs/operations.md"):
+            text = " ".join((ROOT / name).read_text().replace("#", " ").split())
+            self.assertIn("after pauses that grow up to a minute", text, name)
+
     def test_fenced(self) -> None:
         """No rights, nothing to write to but its own volume, reachable from this machine only."""
         for service in self.services().values():

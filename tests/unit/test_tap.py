@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.base import DelayedCall
 from twisted.trial.unittest import SynchronousTestCase
 
+from ctrader_twisted import config_files, tap
 from ctrader_twisted.tap import in_own_thread, steady_time
 
 
@@ -30,6 +33,25 @@ class Reactor:
         one = DelayedCall(when, int, (), {}, nothing, nothing, seconds=self.seconds)
         self.timers.append(one)
         return one
+
+
+class LaterUserTest(SynchronousTestCase):
+    """`twistd --uid`: root's rights are given up after the settings were read."""
+
+    def test_its_files_are_ours(self) -> None:
+        """What belongs to that user is accepted from then on."""
+        users: set[int] = set()
+        self.patch(config_files, "_later_users", users)
+        with tempfile.TemporaryDirectory() as folder:
+            words = []
+            for option, name in (("--config", "conf"), ("--env-file", "env")):
+                Path(folder, name).touch(0o600)
+                words += [option, f"{folder}/{name}"]
+            for parent in (None, {"uid": None}, {"uid": 54321}):
+                options = tap.Options()
+                options.parent = parent
+                options.parseOptions(words)
+        self.assertEqual(users, {54321})
 
 
 class SteadyTimeTest(SynchronousTestCase):
