@@ -46,7 +46,7 @@ CORRELATION = ("account_id", "correlation_id")
 # -- observers ------------------------------------------------------------------------------------
 
 
-def redacting_observer(observer: ILogObserver, secrets: Sequence[Secret]) -> ILogObserver:
+def redacting_observer(observer: ILogObserver, secrets: Sequence[Secret] = ()) -> ILogObserver:
     """An observer in front of `observer` that lets only redacted text and plain fields pass.
 
     The message and the traceback are formatted here and become the text of the event; objects

@@ -55,3 +55,17 @@ class LogLinesTest(SynchronousTestCase):
             self.assertTrue(any(text.startswith(row) for text in texts), row)
             self.assertTrue(meaning.endswith("."), row)
         self.assertGreater(len(self.rows), 20)
+
+
+class LogrotateTest(SynchronousTestCase):
+    """contrib/logrotate/ctrader-stream."""
+
+    def test_one_rotation(self) -> None:
+        """The tool moves the file and tells the daemon, which makes the new one with mode 600."""
+        text = (PACKAGE.parent / "contrib/logrotate/ctrader-stream").read_text()
+        words = [line.split() for line in text.splitlines() if not line.lstrip().startswith("#")]
+        first = {line[0] for line in words if line}
+        self.assertLessEqual({"daily", "maxsize", "rotate", "nocreate", "postrotate"}, first)
+        self.assertFalse({"copytruncate", "create", "copy"} & first)
+        self.assertIn("systemctl kill --signal=HUP --kill-whom=main ctrader-stream.service", text)
+        self.assertIn("contrib/logrotate/ctrader-stream", DOCUMENT.read_text())
