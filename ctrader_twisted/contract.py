@@ -244,7 +244,9 @@ class Version(Struct):
 
 
 class Link(Struct, omit_defaults=True):
-    """One link of the chain from the process to a client. ``since`` in ms since the epoch."""
+    """One link of the chain from the process to a client. ``since``, and ``opens`` of a closed
+    market, in ms since the epoch.
+    """
 
     name: str
     holds: Literal["ok", "no", "unknown"]
@@ -252,13 +254,19 @@ class Link(Struct, omit_defaults=True):
     cause: str = ""
     advice: str = ""
     code: str | None = None
+    opens: int | None = None
 
 
 class Diagnosis(Struct):
-    """``/ctrader/diagnose?symbol=``: why there are no ticks, or that there should be."""
+    """``/ctrader/diagnose?symbol=``: why there are no ticks, or that there should be.
+
+    ``ok``: no link is broken, as the exit status 0 of ``doctor``. ``verdict`` tells apart what that
+    may mean: every link holds, or some are not known yet.
+    """
 
     symbol: str
     ok: bool
+    verdict: Literal["ok", "unknown", "broken"]
     first_broken: str | None
     cause: str
     advice: str

@@ -10,7 +10,7 @@ from msgspec import UNSET, UnsetType
 
 from ctrader_twisted import contract
 from ctrader_twisted.accounts import Account
-from ctrader_twisted.market.links import CHAIN, Holds, Link, first_broken
+from ctrader_twisted.market.links import CHAIN, Holds, Link, first_broken, verdict
 from ctrader_twisted.upstream.application import Application
 from ctrader_twisted.upstream.progress import Progress
 
@@ -53,7 +53,8 @@ class Diagnosis:
         broken = first_broken(links)
         return contract.Diagnosis(
             symbol=name,
-            ok=all(link.holds is Holds.OK for link in links),
+            ok=broken is None,
+            verdict=verdict(links),
             first_broken=None if broken is None else broken.name,
             cause="" if broken is None else broken.cause,
             advice="" if broken is None else broken.advice,
@@ -114,4 +115,5 @@ def _shown(link: Link) -> contract.Link:
         cause=link.cause,
         advice=link.advice,
         code=link.code,
+        opens=link.opens_ms,
     )

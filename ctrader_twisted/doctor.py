@@ -20,7 +20,7 @@ from ctrader_twisted import contract
 from ctrader_twisted.asking import NobodyThere, ask, plain, sources
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import conceal
-from ctrader_twisted.market.links import Holds, Link
+from ctrader_twisted.market.links import Holds, Link, first_broken, verdict
 from ctrader_twisted.settings import Settings, load
 from ctrader_twisted.terminal import Paint, say
 from ctrader_twisted.tls.authorities import Authorities, read_authorities, system_authorities
@@ -84,6 +84,8 @@ def without_a_name(report: contract.Diagnosis) -> contract.Diagnosis:
         softened = msgspec.structs.replace(link, holds="unknown", advice="")
         return msgspec.structs.replace(
             report,
+            ok=True,
+            verdict="unknown",
             first_broken=None,
             cause="",
             advice=f"Name a symbol, as in `ctrader-stream doctor {report.symbol}`.",
@@ -156,10 +158,11 @@ def door_of(settings: Settings) -> Door:
 
 def summary(symbol: str, links: Sequence[Link]) -> contract.Diagnosis:
     """Our own findings in the shape of the daemon's."""
-    broken = next((link for link in links if link.holds is Holds.NO), None)
+    broken = first_broken(links)
     return contract.Diagnosis(
         symbol=symbol,
         ok=broken is None,
+        verdict=verdict(links),
         first_broken=None if broken is None else broken.name,
         cause="" if broken is None else broken.cause,
         advice="" if broken is None else broken.advice,
@@ -187,7 +190,9 @@ def lines(report: contract.Diagnosis, now_ms: int) -> Iterator[str]:
         yield f"  {MARKS[link.holds]}  {link.name:<14}{said}".rstrip()
     yield ""
     if report.first_broken is None:
-        yield "Every link holds." if report.ok else "No link is broken; some are not known yet."
+        missing = ", ".join(link.name for link in report.links if link.holds == "unknown")
+        well = report.verdict == "ok"
+        yield "Every link holds." if well else f"No link is broken; not known yet: {missing}."
         if report.advice:
             yield report.advice
         return

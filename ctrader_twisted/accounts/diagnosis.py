@@ -115,7 +115,10 @@ def _market(feed: Feed, symbol: Symbol, now_ms: int) -> Link:
         if opens_at is None
         else f"{datetime.fromtimestamp(opens_at, UTC):%A %Y-%m-%d %H:%M} UTC"
     )
-    return Link("market", Holds.NO, cause=cause, advice=f"Wait; it opens: {when}.")
+    opens_ms = None if opens_at is None else round(opens_at * 1000)
+    return Link(
+        "market", Holds.NO, cause=cause, advice=f"Wait; it opens: {when}.", opens_ms=opens_ms
+    )
 
 
 def _subscription(feed: Feed, symbol: Symbol, is_wanted: bool) -> Link:

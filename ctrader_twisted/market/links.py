@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 
 class Holds(Enum):
@@ -33,7 +34,8 @@ CHAIN = (
 @dataclass(frozen=True, slots=True)
 class Link:
     """One link. ``since_ms`` (ms since the epoch) where it is known; ``cause`` says what is so,
-    ``code`` is the venue's word for it, ``advice`` what a person can do about a broken one.
+    ``code`` is the venue's word for it, ``advice`` what a person can do about a broken one;
+    ``opens_ms``: when a closed market opens.
     """
 
     name: str
@@ -42,8 +44,19 @@ class Link:
     cause: str = ""
     advice: str = ""
     code: str | None = None
+    opens_ms: int | None = None
 
 
 def first_broken(links: Sequence[Link]) -> Link | None:
     """The first link that does not hold; what comes after it cannot hold either."""
     return next((link for link in links if link.holds is Holds.NO), None)
+
+
+Verdict = Literal["ok", "unknown", "broken"]
+
+
+def verdict(links: Sequence[Link]) -> Verdict:
+    """ "broken" when a link does not hold, "ok" when all of them hold, else "unknown"."""
+    if first_broken(links) is not None:
+        return "broken"
+    return "ok" if all(link.holds is Holds.OK for link in links) else "unknown"

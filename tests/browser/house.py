@@ -13,6 +13,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from ctrader_twisted.web.keys import add_key
+
 _OURS = re.compile(r"CTRADER_|SIMULATOR_|(HOST|PORT|WS_PORT)$")
 STARTS_WITHIN_S = 30.0
 
@@ -79,8 +81,14 @@ def free_port() -> int:
 class House:
     """The venue, its switches, and the daemon, at one address however often it is restarted."""
 
-    def __init__(self, folder: Path, *, rate: float, symbols: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, rate: float, symbols: int, private: bool = False) -> None:
+        """``private``: nobody gets in without ``key``, not even from this machine."""
+        self.folder = folder
+        self._options: list[str] = []
+        if private:
+            keys = folder / "keys.json"
+            self.key = add_key(keys, "ops", ["read"], "now").reveal()
+            self._options = ["--require-key=yes", f"--keys-file={keys}"]
         self.port = free_port()
         self.venue = Process(
             folder,
@@ -107,7 +115,7 @@ class House:
     def start(self) -> None:
         """Start the daemon."""
         self.daemon = Process(
-            self._folder,
+            self.folder,
             "ctrader-stream",
             f"--ws-port={self.port}",
             "--host=localhost",
@@ -115,6 +123,7 @@ class House:
             "--ca-file=ca.pem",
             "--backoff-initial-s=2",
             "--symbols-per-client=1000",
+            *self._options,
         )
         try:
             self.daemon.says("is ready: ")

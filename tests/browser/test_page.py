@@ -298,3 +298,82 @@ def test_why_there_are_no_ticks(house: House, page: Page) -> None:
     finally:
         house.switch("clear")
     assert page.complaints() == []
+
+
+#: The daemon's answer as on a Saturday, on which the simulated venue goes on.
+_SATURDAY = """
+const real = fetch;
+window.fetch = async (address, options) => {
+  if (!String(address).includes('/ctrader/diagnose')) return real(address, options);
+  const answer = await (await real(address, options)).json();
+  const market = answer.links.find((link) => link.name === 'market');
+  Object.assign(market, {holds: 'no', cause: 'closed by its weekly hours', advice: 'Wait.',
+    opens: new Date(2025, 5, 22, 21, 5).getTime()});
+  Object.assign(answer, {ok: false, verdict: 'broken', first_broken: 'market',
+    cause: market.cause, advice: market.advice});
+  return new Response(JSON.stringify(answer));
+};
+"""
+
+
+def test_a_closed_market_does_not_look_broken(house: House, page: Page) -> None:
+    """On a weekend: the rows are grey and say when they open, and no number turns red."""
+    page.before(_SATURDAY)
+    page.open(f"{house.address}?symbols=SYM011,SYM012")
+    page.until(lambda: len(page.prices()) == 4, "two rows")
+    try:
+        house.switch("quiet")
+        page.until(
+            lambda: page.run("return document.querySelectorAll('tr[data-closed]').length") == 2,
+            "both to be known as closed",
+            60,
+        )
+        said = page.run("return document.querySelector('tr[data-symbol=SYM011] .pick').title")
+        assert said == "SYM011: closed by its weekly hours; opens Sun 21:05"
+        assert page.text("tr[data-symbol=SYM011] .change") == "closed"
+        page.until(
+            lambda: page.run("return document.getElementById('meter-fresh').dataset.mood") is None,
+            "a calm number",
+        )
+        page.run("document.querySelector('tr[data-symbol=SYM011] .why').click()")
+        page.until(lambda: "The market is closed" in page.text("#diagnosis-body"), "the verdict")
+        assert "Broken" not in page.text("#diagnosis-body")
+        page.one("#diagnosis-close").click()
+    finally:
+        house.switch("clear")
+    page.until(
+        lambda: not page.run("return document.querySelector('tr[data-closed]')"), "ticks again", 40
+    )
+
+
+def test_an_empty_board_is_calm(house: House, page: Page) -> None:
+    """Without a symbol there is no last tick to be late."""
+    page.open(f"{house.address}?symbols=EURUSD")
+    page.prices_move()
+    page.one("#board-clear").click()
+    page.until(lambda: not re.search(r"\d", page.text("#meter-fresh dd")), "no number")
+    assert page.run("return document.getElementById('meter-fresh').dataset.mood") is None
+
+
+def test_enter_adds_and_never_removes(house: House, page: Page) -> None:
+    """A second Enter in the field leaves the symbol that the first one added; a pair is found as
+    people write it."""
+    page.open(f"{house.address}?symbols=EURUSD")
+    page.one("#search").send_keys("gbp/usd", Keys.ENTER, Keys.ENTER)
+    page.until(lambda: page.text("#chart-title") == "GBPUSD", "its chart")
+    assert page.rows() == ["EURUSD", "GBPUSD"]
+
+
+def test_a_restart_is_found_without_waiting_for_the_announced_attempt(
+    house: House, page: Page
+) -> None:
+    """As soon as the daemon answers again, whatever the countdown says."""
+    page.open(f"{house.address}?symbols=EURUSD,GBPUSD")
+    page.prices_move()
+    house.daemon.stop()
+    try:
+        # By now the waits are 8 s and more.
+        page.until(lambda: "Attempt 6 follows" in page.text("#glance-detail"), "attempts", 40)
+    finally:
+        house.start()
+    page.until(lambda: page.title.startswith("Live"), "recovery", 4)

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Candles } from '../../ctrader_twisted/web/static/page/candles.js';
+import { closed, verdict } from '../../ctrader_twisted/web/static/page/diagnosis.js';
 import { snippets } from '../../ctrader_twisted/web/static/page/developer.js';
 import * as format from '../../ctrader_twisted/web/static/page/format.js';
 import { Line, Quote } from '../../ctrader_twisted/web/static/page/quotes.js';
@@ -23,6 +24,15 @@ test('spreads in pips', () => {
   assert.equal(format.pips(0.014, 3), '1.4');
   assert.equal(format.pips(0.18, 2), '0.18');
   assert.equal(format.pips(0.5, 1), '0.5');
+});
+
+test('pips are for currency pairs; other spreads are in units of the price', () => {
+  for (const [symbol, spread, digits, text] of [
+    ['EURUSD', 0.00008, 5, '0.8 p'], ['EURJPY', 0.014, 3, '1.4 p'], ['EUR/USD', 0.00008, 5, '0.8 p'], ['eurusd.x', 0.00008, 5, '0.8 p'],
+    ['XAUUSD', 0.19, 2, '0.19'], ['XAGUSD', 0.028, 3, '0.028'], ['US500', 0.5, 1, '0.5'], ['BTCUSD', 7.58, 2, '7.58'],
+    ['USDIDR', 25, 0, '25'], ['EURUSDT', 0.001, 4, '0.0010'], ['GBPUSD100', 0.1, 1, '0.1'], ['', 1, 0, '1'],
+  ])
+    assert.equal(format.spreadText(symbol, spread, digits), text, symbol);
 });
 
 test('shares, durations, times', () => {
@@ -65,6 +75,10 @@ test('a quote knows its ways and its change', () => {
 test('search: names that begin with it come first, in any case', () => {
   assert.deepEqual(search(['AUDUSD', 'USDJPY', 'EURGBP'], 'usd'), ['USDJPY', 'AUDUSD']);
   assert.deepEqual(search(['A'], ' '), ['A']);
+  for (const typed of ['eur/usd', 'EUR-USD', 'eur usd', 'eur.usd', ' eur_usd ']) assert.deepEqual(search(['USDJPY', 'EURUSD'], typed), ['EURUSD']);
+  assert.deepEqual(search(['EUR/USD', 'GBPUSD.m'], 'eurusd'), ['EUR/USD']);
+  assert.deepEqual(search(['EUR/USD', 'EURUSD'], 'eur/'), ['EUR/USD'], 'as it is written first');
+  assert.deepEqual(search(['EURUSD'], '/'), []);
 });
 
 test('every state has its sentence', () => {
@@ -107,6 +121,55 @@ test('what is broken on the way to the venue, and what helps', () => {
   assert.equal(trouble({ ...open, trouble: null }, at), '');
   assert.equal(trouble({ ...open, link: 'waiting' }, at), '', 'what a lost daemon said is of yesterday');
   assert.equal(trouble({ ...open, trouble: /** @type {any} */ ('text') }, at), '', 'nothing is guessed');
+});
+
+test('one meaning of the diagnosis: a closed market is not broken, unknown is not well', () => {
+  const links = (/** @type {string[]} */ ...holds) => holds.map((one, at) => ({ name: `l${at}`, holds: one }));
+  assert.deepEqual(verdict({ ok: true, first_broken: null, cause: '', advice: '', links: links('ok', 'ok') }).slice(0, 2), ['ok', 'Nothing is broken']);
+  const [mood, title, words] = verdict({ ok: true, first_broken: null, cause: '', advice: '', links: links('ok', 'unknown') });
+  assert.deepEqual([mood, title, words], ['wait', 'No link is broken', 'Not known yet: l1.']);
+  assert.equal(verdict({ ok: false, first_broken: 'market', cause: 'closed', advice: 'Wait.', links: [] })[1], 'The market is closed');
+  assert.deepEqual(verdict({ ok: false, first_broken: 'tick', cause: 'a', advice: 'b', links: [] }), ['bad', 'Broken', 'a. b']);
+});
+
+test('a closed market says when it opens', () => {
+  const opens = new Date(2025, 5, 22, 21, 5).getTime();
+  const market = { name: 'market', holds: 'no', cause: 'closed by its weekly hours', opens };
+  assert.equal(closed({ links: [market] }, 0)?.text, 'closed by its weekly hours; opens Sun 21:05');
+  assert.equal(closed({ links: [{ ...market, opens: undefined }] }, 0)?.text, 'closed by its weekly hours');
+  for (const other of [{ ...market, holds: 'ok' }, { ...market, holds: 'unknown' }, null])
+    assert.equal(closed({ links: [other] }, 0), null);
+  for (const answer of [null, {}, { links: 7 }, 'text']) assert.equal(closed(answer, 0), null);
+});
+
+test('a private daemon asks for a key, calmly; a wrong key is said', () => {
+  const status = { ...OPEN, link: 'stopped', code: '4401', reason: 'show a key' };
+  const first = glance(status, { ...FACTS, hasKey: false });
+  assert.deepEqual([first.mood, first.title, first.canRetry], ['wait', 'A key is needed', false]);
+  const wrong = glance({ ...status, reason: 'the key is unknown' }, { ...FACTS, hasKey: true });
+  assert.deepEqual([wrong.mood, wrong.title], ['bad', 'The key was not accepted']);
+  assert.match(wrong.detail, /^The key is unknown\. /);
+});
+
+test('doubts about the connection have their own words', () => {
+  assert.equal(glance({ ...OPEN, status: 'stale', code: 'SLEPT', reason: 'this device slept for 8 s' }, FACTS).title, 'This device slept');
+  assert.equal(glance({ ...OPEN, status: 'stale', code: 'SILENT', reason: 'x' }, FACTS).title, 'The daemon is silent');
+  assert.match(glance({ ...OPEN, status: 'stale', reason: 'cTrader demo: no price' }, FACTS).detail, /^cTrader/);
+});
+
+test('lines to copy show where the key goes, and work as they are', async () => {
+  const { spawnSync } = await import('node:child_process');
+  const open = snippets('ws://h/ws', ['A']);
+  const secret = snippets('ws://h/ws', ["it's"], true);
+  for (const text of Object.values(open)) assert.doesNotMatch(text, /key|token/i);
+  for (const text of Object.values(secret)) assert.match(text, /key/i);
+  assert.match(secret.JavaScript, /\{ token \}/);
+  const cat = "cat() { echo secret; }; websocat() { command cat; };";
+  const shown = spawnSync('sh', ['-c', `${cat} ${secret.websocat}`], { encoding: 'utf8' }).stdout.trim().split('\n');
+  assert.deepEqual(shown.map((line) => JSON.parse(line)), [
+    { type: 'connect', protocol: 1, token: 'secret' },
+    { type: 'subscribe', symbols: ["it's"] },
+  ]);
 });
 
 test('a line to copy survives quotes in a name', () => {

@@ -12,7 +12,7 @@ from ctrader_twisted.accounts import Group
 from ctrader_twisted.diagnosis import Diagnosis
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.hours import DAY_S, Hours
-from ctrader_twisted.market.links import CHAIN
+from ctrader_twisted.market.links import CHAIN, Holds, Link
 from ctrader_twisted.upstream.progress import Progress
 from tests.unit.joined_daemon import JoinedCase
 
@@ -51,6 +51,8 @@ class BreakageTest(JoinedCase):
         """The report, checked for its form."""
         report = self.diagnosis.report(name)
         self.assertEqual([link.name for link in report.links], list(CHAIN))
+        self.assertEqual(report.ok, report.first_broken is None)
+        self.assertEqual(report.verdict == "broken", not report.ok)
         if report.first_broken is not None:
             self.assertTrue(report.cause and report.advice, report)
             before = report.links[: CHAIN.index(report.first_broken)]
@@ -141,6 +143,8 @@ class BreakageTest(JoinedCase):
         report = self.broken()
         self.assertEqual(report.first_broken, "market")
         self.assertIn("Sunday 2025-06-22 21:05 UTC", report.advice)
+        opens = datetime(2025, 6, 22, 21, 5, tzinfo=UTC).timestamp() * 1000
+        self.assertEqual(report.links[CHAIN.index("market")].opens, opens)
 
     def test_market_of_an_unknown_zone(self) -> None:
         """Hours in a time zone that nobody knows are not known; the name is in the cause."""
@@ -232,7 +236,9 @@ class BreakageTest(JoinedCase):
         report = self.broken()
         self.assertIsNone(report.first_broken)
         self.assertEqual({link.holds for link in report.links[1:]}, {"unknown"})
-        self.assertFalse(report.ok)
+        self.assertEqual((report.ok, report.verdict), (True, "unknown"))
+        last = list(doctor.lines(report, 0))[-1]
+        self.assertTrue(last.startswith("No link is broken; not known yet: socket, tls,"), last)
 
     def test_in_the_status(self) -> None:
         """The first broken link on the way to the account stands in every status."""
@@ -306,6 +312,7 @@ class ReadableTest(SynchronousTestCase):
         report = contract.Diagnosis(
             symbol="EURUSD",
             ok=False,
+            verdict="broken",
             first_broken="tls",
             cause="it has expired",
             advice="Wait.",
@@ -323,8 +330,8 @@ class ReadableTest(SynchronousTestCase):
 
     def test_nothing_broken(self) -> None:
         """Nothing broken is said as well, and is not the same as everything well."""
-        links = [contract.Link(name="socket", holds="unknown")]
         report = doctor.summary("EURUSD", [])
         self.assertEqual(list(doctor.lines(report, 0))[-1], "Every link holds.")
-        report.ok, report.links = False, links
-        self.assertIn("not known yet", list(doctor.lines(report, 0))[-1])
+        report = doctor.summary("EURUSD", [Link("socket", Holds.UNKNOWN)])
+        self.assertTrue(report.ok)
+        self.assertIn("not known yet: socket", list(doctor.lines(report, 0))[-1])

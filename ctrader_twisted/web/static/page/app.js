@@ -5,7 +5,7 @@ import { CtraderStream } from '../ctrader-stream.js';
 import { Board } from './board.js';
 import { ChartView } from './chart.js';
 import { DeveloperCorner } from './developer.js';
-import { Diagnosis } from './diagnosis.js';
+import { closed, Diagnosis } from './diagnosis.js';
 import { byId, mark } from './dom.js';
 import { EventLog } from './eventlog.js';
 import { GlanceView } from './glance.js';
@@ -17,6 +17,7 @@ import { DOUBTS, isLive } from './words.js';
 
 const FIRST_BOARD = ['EURUSD', 'GBPUSD', 'USDJPY', 'AUDUSD', 'XAUUSD', 'XAGUSD', 'US500', 'US100', 'DE40', 'BTCUSD', 'ETHUSD'];
 const SILENT_MS = 15_000;
+const ASK_AGAIN_MS = 30_000;
 
 themes(byId('theme'));
 
@@ -28,10 +29,13 @@ stream.token = keepKey(byId('key-form'), stream);
 const favourites = new Set(readNames('favourites') ?? []);
 let chosen = '';
 
-const glance = new GlanceView(stream, { onBoard: () => desk.size });
+const glance = new GlanceView(stream, {
+  onBoard: () => desk.size,
+  expectsTicks: () => [...desk.values()].some(({ quote }) => !quote.closed),
+});
 const log = new EventLog(stream);
 const chart = new ChartView(painter);
-const diagnosis = new Diagnosis();
+const diagnosis = new Diagnosis(() => stream.token);
 const board = new Board(painter, {
   picked: choose,
   removed: toggle,
@@ -47,6 +51,10 @@ const symbols = new SymbolList({
   isOnBoard: (name) => desk.has(name),
   board: () => [...desk.keys()],
   toggle,
+  put(name) {
+    if (desk.has(name)) choose(name);
+    else toggle(name);
+  },
   favourites,
   favouritesChanged: () => keepNames('favourites', favourites),
 });
@@ -182,14 +190,23 @@ stream.on('health', ({ fresh, reason, symbols: some, sleptMs, rttMs }) => {
 
 // -- silence, and what there is to say about it
 
+// One silent symbol after another is asked about: is its market closed?
 setInterval(async () => {
   const now = performance.now();
   const isAsked = isLive(stream.status) || stream.status.status === 'stale';
   const isSilent = (/** @type {Quote} */ quote) => isAsked && now - Math.max(quote.heardAt, openedAt) > SILENT_MS;
-  const [silent] = [...desk.values()].filter(({ quote }) => isSilent(quote));
-  const isOffered = silent !== undefined && (await diagnosis.isOffered(silent.quote.symbol));
-  board.offerWhy((quote) => isOffered && isSilent(quote));
-}, 3000);
+  const silent = [...desk.values()].map(({ quote }) => quote).filter(isSilent);
+  const next = silent.sort((a, b) => a.closedUntil - b.closedUntil)[0];
+  if (next && now >= next.closedUntil && !document.hidden) {
+    next.closedUntil = now + ASK_AGAIN_MS;
+    const answer = await diagnosis.look(next.symbol, now);
+    const found = closed(answer, now);
+    next.closed = found && isSilent(next) ? found.text : '';
+    next.closedUntil = found?.until ?? next.closedUntil;
+    board.touch(next.symbol);
+  }
+  board.offerWhy((quote) => diagnosis.isAnswered && isSilent(quote));
+}, 2000);
 const openedAt = performance.now();
 
 document.addEventListener('visibilitychange', () => {

@@ -2,7 +2,7 @@
 /** The quote board. Ticks only mark rows; rows are written once per animation frame. */
 
 import { byId, make, mark, write } from './dom.js';
-import { percent, pips, plural, priceParts } from './format.js';
+import { percent, plural, priceParts, spreadText } from './format.js';
 import { Sparkline } from './sparkline.js';
 
 const FLASH_MS = 260;
@@ -38,20 +38,23 @@ class Row {
   /** @param {number} now @returns {boolean} is something of it still to be done later? */
   paint(now) {
     const { quote } = this;
-    mark(this.element, 'data-old', quote.isOld ? '' : null);
+    mark(this.element, 'data-old', quote.isOld || quote.closed ? '' : null);
+    mark(this.element, 'data-closed', quote.closed ? '' : null);
+    this.pick.title = quote.closed ? `${quote.symbol}: ${quote.closed}` : quote.symbol;
     if (!quote.count || quote.trouble || quote.waitsFor) {
       this.change.className = quote.trouble ? 'num change wrong' : 'num change waiting';
-      write(this.change, quote.trouble ? 'refused' : 'waiting');
-      this.change.title = quote.trouble || quote.waitsFor;
+      write(this.change, quote.trouble ? 'refused' : quote.closed ? 'closed' : 'waiting');
+      this.change.title = quote.trouble || quote.waitsFor || quote.closed;
       return false;
     }
     const bidLater = this.bid.paint(quote.bid, quote.digits, quote.bidWay, now);
     const askLater = this.ask.paint(quote.ask, quote.digits, quote.askWay, now);
-    write(this.spread, pips(quote.spread, quote.digits));
+    write(this.spread, spreadText(quote.symbol, quote.spread, quote.digits));
     const { change } = quote;
     if (this.change.className !== 'num change') this.change.className = 'num change';
-    const text = percent(change);
-    mark(this.change, 'data-way', text === '0.000' ? null : change > 0 ? 'up' : 'down');
+    this.change.title = quote.closed;
+    const text = quote.closed ? 'closed' : percent(change);
+    mark(this.change, 'data-way', quote.closed || text === '0.000' ? null : change > 0 ? 'up' : 'down');
     write(this.change, text);
     if (now - this.drawnAt > LINE_EVERY_MS) {
       this.drawnAt = now;

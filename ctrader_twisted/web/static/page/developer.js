@@ -7,23 +7,31 @@ import { plural } from './format.js';
 const KEPT = 120;
 const EVERY_MS = 150;
 
-/** @param {string} url @param {string[]} names @returns {Record<string, string>} */
-export function snippets(url, names) {
+/**
+ * Lines to copy. `needsKey`: with the place where the API key goes; never with the key itself.
+ * @param {string} url @param {string[]} names @param {boolean} [needsKey] @returns {Record<string, string>}
+ */
+export function snippets(url, names, needsKey = false) {
   const request = JSON.stringify({ type: 'subscribe', symbols: names });
   const shell = request.replaceAll("'", String.raw`'\''`);
+  const login = `{"type": "connect", "protocol": 1, "token": "'"$(cat key.txt)"'"}`;
+  const place = JSON.stringify(url);
+  const module = JSON.stringify(`${url.replace(/^ws/, 'http').replace(/\/ws$/, '')}/static/ctrader-stream.js`);
   return {
-    websocat: `echo '${shell}' \\\n  | websocat -n ${url}`,
+    websocat: needsKey
+      ? `# key.txt: your API key, one line\nprintf '%s\\n' '${login}' \\\n  '${shell}' \\\n  | websocat -n ${url}`
+      : `echo '${shell}' \\\n  | websocat -n ${url}`,
     Python: `# pip install websockets
-from websockets.sync.client import connect
+${needsKey ? 'import json\n\n' : ''}from websockets.sync.client import connect
 
-with connect(${JSON.stringify(url)}) as daemon:
-    daemon.send(${JSON.stringify(request)})
+${needsKey ? 'key = open("key.txt").read().strip()  # your API key\n' : ''}with connect(${place}) as daemon:
+${needsKey ? '    daemon.send(json.dumps({"type": "connect", "protocol": 1, "token": key}))\n' : ''}    daemon.send(${JSON.stringify(request)})
     for message in daemon:
         print(message)`,
     JavaScript: `import { CtraderStream } from
-  ${JSON.stringify(`${url.replace(/^ws/, 'http').replace(/\/ws$/, '')}/static/ctrader-stream.js`)};
+  ${module};
 
-const stream = new CtraderStream(${JSON.stringify(url)});
+${needsKey ? "// Your API key. Whoever can open your page can read it there.\nconst token = 'YOUR-API-KEY';\n" : ''}const stream = new CtraderStream(${place}${needsKey ? ', { token }' : ''});
 stream.subscribe(${JSON.stringify(names)}, (tick) =>
   console.log(tick.symbol, tick.bid, tick.ask));
 stream.connect();`,
@@ -33,7 +41,7 @@ stream.connect();`,
 export class DeveloperCorner {
   /** @param {import('../ctrader-stream.js').CtraderStream} stream @param {() => string[]} names */
   constructor(stream, names) {
-    this.url = stream.url;
+    this.stream = stream;
     this.names = names;
     this.kind = 'websocat';
     this.isPaused = false;
@@ -52,13 +60,16 @@ export class DeveloperCorner {
       this.count += 1;
       if (!this.isPaused && (this.waiting.push(message) > KEPT)) this.waiting.shift();
     });
+    stream.on('status', () => this.show());
     setInterval(() => this.draw(), EVERY_MS);
     this.show();
   }
 
   show() {
     const names = this.names().slice(0, 2);
-    write(byId('snippet'), snippets(this.url, names.length ? names : ['EURUSD'])[this.kind]);
+    const { status, token, url } = this.stream;
+    const needsKey = token !== '' || status.code === '4401';
+    write(byId('snippet'), snippets(url, names.length ? names : ['EURUSD'], needsKey)[this.kind]);
   }
 
   pause() {

@@ -2,30 +2,52 @@
 /** "Why do I get no ticks?": asks the daemon, where it can answer that. */
 
 import { byId, make, write } from './dom.js';
-import { timeOfDay } from './format.js';
+import { timeOfDay, weekTime } from './format.js';
 
 const ROUTE = 'ctrader/diagnose?symbol=';
 
+const RETRY_MS = 30_000;
+const CLOSED_FOR_MS = 300_000;
+
 export class Diagnosis {
-  constructor() {
-    /** @type {boolean | null} null until somebody needed to know */
-    this.exists = null;
+  /** @param {() => string} key the API key of this page; '' without one */
+  constructor(key) {
+    this.key = key;
+    /** False only for a daemon that has no such route. */
+    this.exists = true;
+    this.retryAt = 0;
+    this.isAnswered = false;
     this.dialog = byId('diagnosis');
     byId('diagnosis-close').addEventListener('click', () => this.dialog.close());
   }
 
-  /** @param {string} symbol @returns {Promise<boolean>} can the daemon tell? Asked once. */
-  async isOffered(symbol) {
-    if (this.exists === null) {
-      this.exists = false;
-      try {
-        // An older daemon says 404 here. That is an answer, not a fault.
-        this.exists = (await fetch(ROUTE + encodeURIComponent(symbol))).ok;
-      } catch {
-        this.exists = null;
+  /** @param {string} symbol @returns {Promise<Response>} */
+  ask(symbol) {
+    const key = this.key();
+    const headers = key ? { Authorization: `Bearer ${key}` } : undefined;
+    return fetch(ROUTE + encodeURIComponent(symbol), { cache: 'no-store', headers });
+  }
+
+  /**
+   * What the daemon says of a silent symbol; null when it cannot tell, or not now.
+   * @param {string} symbol @param {number} now steady ms @returns {Promise<any>}
+   */
+  async look(symbol, now) {
+    if (!this.exists || now < this.retryAt) return null;
+    try {
+      const answer = await this.ask(symbol);
+      // Only an older daemon has no such route. A missing key, a quota, a proxy: perhaps later.
+      if (answer.status === 404) this.exists = false;
+      if (answer.ok) {
+        this.isAnswered = true;
+        return await answer.json();
       }
+    } catch {
+      // The daemon is away, and the page says so already.
     }
-    return this.exists === true;
+    this.retryAt = now + RETRY_MS;
+    this.isAnswered = false;
+    return null;
   }
 
   /** @param {string} symbol */
@@ -34,7 +56,7 @@ export class Diagnosis {
     byId('diagnosis-body').replaceChildren(make('dt', {}, 'Asking the daemon'), make('dd', {}, '…'));
     this.dialog.showModal();
     try {
-      const answer = await fetch(ROUTE + encodeURIComponent(symbol), { cache: 'no-store' });
+      const answer = await this.ask(symbol);
       byId('diagnosis-body').replaceChildren(...lines(await answer.json()));
     } catch (error) {
       byId('diagnosis-body').replaceChildren(make('dt', {}, 'No answer'), make('dd', {}, String(error)));
@@ -43,17 +65,43 @@ export class Diagnosis {
 }
 
 /**
+ * Why a symbol that is silent may be so: its market is closed. Null when it is open, or not known.
+ * @param {any} answer of the daemon @param {number} now steady ms
+ * @returns {{text: string, until: number} | null} `until`: then it is worth asking again
+ */
+export function closed(answer, now) {
+  const market = answer?.links?.find?.((/** @type {any} */ one) => one?.name === 'market');
+  if (market?.holds !== 'no') return null;
+  const opens = typeof market.opens === 'number' ? `; opens ${weekTime(market.opens)}` : '';
+  return { text: `${market.cause || 'closed'}${opens}`, until: now + CLOSED_FOR_MS };
+}
+
+/**
+ * What the daemon's answer means: [mood, title, sentence].
+ * @param {any} answer @returns {[string, string, string]}
+ */
+export function verdict(answer) {
+  const said = [answer.cause, answer.advice].filter(Boolean).join('. ');
+  if (answer.first_broken === 'market') return ['wait', 'The market is closed', said];
+  if (answer.first_broken) return ['bad', 'Broken', said || `at: ${answer.first_broken}`];
+  const missing = answer.links.filter((/** @type {any} */ one) => one.holds !== 'ok').map((/** @type {any} */ one) => one.name);
+  if (missing.length) return ['wait', 'No link is broken', `Not known yet: ${missing.join(', ')}.`];
+  return ['ok', 'Nothing is broken', 'Every link holds; perhaps nobody traded.'];
+}
+
+/**
  * The way of a tick, link by link, the first broken one in words above.
  * @param {any} answer @returns {Node[]}
  */
 function lines(answer) {
-  if (!Array.isArray(answer?.links)) return [make('dt', {}, 'Answer'), make('dd', {}, JSON.stringify(answer))];
-  const verdict = answer.ok
-    ? 'Every link holds; perhaps nobody traded.'
-    : [answer.cause, answer.advice].filter(Boolean).join('. ') || `Broken at: ${answer.first_broken}`;
+  if (!Array.isArray(answer?.links)) {
+    const problem = typeof answer?.detail === 'string' ? answer.detail : JSON.stringify(answer);
+    return [make('dt', {}, 'The daemon refuses'), make('dd', {}, problem)];
+  }
+  const [mood, title, words] = verdict(answer);
   return [
-    make('dt', { class: 'verdict' }, answer.ok ? 'Nothing is broken' : 'Broken'),
-    make('dd', { class: 'verdict' }, verdict),
+    make('dt', { class: 'verdict', 'data-mood': mood }, title),
+    make('dd', { class: 'verdict' }, words),
     ...answer.links.flatMap(link),
   ];
 }

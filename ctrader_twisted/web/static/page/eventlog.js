@@ -53,7 +53,7 @@ export class EventLog {
     if (what === this.before || (status.link === 'open' && status.status === 'disconnected' && !status.reason)) return;
     this.before = what;
     const host = new URL(this.stream.url).host;
-    const words = glance(status, { host, everOpen: this.wasLive, online: true, onBoard: 0 });
+    const words = glance(status, { host, everOpen: this.wasLive, online: true, onBoard: 0, hasKey: this.stream.token !== '' });
     if (isLive(status)) this.live(status, words.title);
     else if (this.outage || this.wasLive || status.link === 'waiting') this.out(status, words);
     else if (status.link === 'open' || status.link === 'stopped') this.add(words.mood, words.title, words.detail);
@@ -104,7 +104,9 @@ export class EventLog {
   /** Symbols fell silent, or tick again. @param {string[]} names @param {boolean} fresh @param {string} reason */
   quiet(names, fresh, reason) {
     if (!fresh) {
-      if (names.length) this.quiets.push({ at: this.stream.elapsed(), names: new Set(names), line: this.add('wait', `${some(names)}: no ticks`, reason) });
+      // While all that trades is silent, its line says so.
+      if (names.length && this.outage?.what !== 'stale')
+        this.quiets.push({ at: this.stream.elapsed(), names: new Set(names), line: this.add('wait', `${some(names)}: no ticks`, reason) });
       return;
     }
     for (const quiet of this.quiets) {

@@ -9,6 +9,31 @@ export function pipDigits(digits) {
   return digits % 2 ? digits - 1 : digits;
 }
 
+const CURRENCIES = new Set(
+  ('AED AUD BRL CAD CHF CLP CNH CNY COP CZK DKK EUR GBP HKD HUF IDR ILS INR JPY KRW KWD MXN MYR NOK NZD ' +
+    'PHP PLN RON RUB SAR SEK SGD THB TRY TWD USD ZAR').split(' '),
+);
+
+/** @param {string} symbol @returns {boolean} two currencies, as EURUSD, EUR/USD or EURUSD.x */
+export function isCurrencyPair(symbol) {
+  const found = /^([A-Z]{3})[^A-Z0-9]?([A-Z]{3})(?![A-Z0-9])/i.exec(symbol);
+  return found !== null && [found[1], found[2]].every((one) => CURRENCIES.has(one.toUpperCase()));
+}
+
+/**
+ * A spread with what it is in: pips are a custom of currency pairs, anything else is in its price.
+ * @param {string} symbol @param {number} spread @param {number} digits
+ */
+export function spreadText(symbol, spread, digits) {
+  return isCurrencyPair(symbol) && digits >= 2 ? `${pips(spread, digits)} p` : spread.toFixed(digits);
+}
+
+/** @param {number} ms since the epoch @returns {string} local day of the week and time, to the minute */
+export function weekTime(ms) {
+  const day = new Date(ms).toLocaleDateString('en', { weekday: 'short' });
+  return `${day} ${timeOfDay(ms).slice(0, 5)}`;
+}
+
 /** @param {number} spread @param {number} digits @param {number} [pip] @returns {string} in pips */
 export function pips(spread, digits, pip = pipDigits(digits)) {
   return (spread * 10 ** pip).toFixed(digits - pip);

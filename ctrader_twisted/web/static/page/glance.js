@@ -5,8 +5,11 @@ import { byId, mark, write } from './dom.js';
 import { duration, latency, timeOfDay } from './format.js';
 import { glance, hint, trouble, venueWord } from './words.js';
 
+const PROBE_EVERY_MS = 1500;
+
 export class GlanceView {
-  /** @param {import('../ctrader-stream.js').CtraderStream} stream @param {{onBoard: () => number}} facts */
+  /** @param {import('../ctrader-stream.js').CtraderStream} stream 
+   *  @param {{onBoard: () => number, expectsTicks: () => boolean}} facts `expectsTicks`: a market is open */
   constructor(stream, facts) {
     this.stream = stream;
     this.facts = facts;
@@ -21,6 +24,8 @@ export class GlanceView {
     /** @type {number[]} the last latencies in ms */
     this.latencies = [];
     this.waitMs = 0;
+    this.isProbing = false;
+    this.probedAt = 0;
     byId('retry').addEventListener('click', () => {
       stream.connect();
       stream.link.slow = false;
@@ -58,6 +63,7 @@ export class GlanceView {
       online: navigator.onLine || /^(localhost|127\.|\[::1])/.test(this.host),
       onBoard: onBoard(),
       answersHttp: this.answersHttp,
+      hasKey: this.stream.token !== '',
     });
     mark(byId('glance'), 'data-mood', words.mood);
     write(byId('glance-title'), words.title);
@@ -89,6 +95,7 @@ export class GlanceView {
       countdown.style.setProperty('--part', String(this.waitMs ? remaining / this.waitMs : 0));
     }
     this.tickMeters(now, status.link === 'open');
+    if (status.link === 'waiting' && status.attempt > 1 && !document.hidden && now - this.probedAt > PROBE_EVERY_MS) this.probe();
     const words = hint(status, this.stream.clock.offsetMs, duration);
     byId('hint').hidden = !words;
     write(byId('hint'), words);
@@ -97,8 +104,8 @@ export class GlanceView {
   /** @param {number} now @param {boolean} isOpen */
   tickMeters(now, isOpen) {
     const silent = this.stream.elapsed() - this.tickAt;
-    if (this.tickAt < 0) this.meter('fresh', '–', null);
-    else this.meter('fresh', duration(silent), silent < 5000 ? 'ok' : silent < 30_000 ? 'wait' : 'bad');
+    if (this.tickAt < 0 || !this.facts.onBoard()) this.meter('fresh', '–', null);
+    else this.meter('fresh', duration(silent), this.facts.expectsTicks() ? (silent < 5000 ? 'ok' : silent < 30_000 ? 'wait' : 'bad') : null);
     this.counts.push({ at: now, ticks: this.ticks });
     while (this.counts.length > 9) this.counts.shift();
     const [oldest] = this.counts;
@@ -118,12 +125,19 @@ export class GlanceView {
 
   /** No WebSocket: is anybody there at all? */
   async probe() {
+    if (this.isProbing) return;
+    this.isProbing = true;
+    this.probedAt = performance.now();
     try {
       const answer = await fetch('healthz', { cache: 'no-store' });
+      const isBack = answer.ok && this.answersHttp === false;
       this.answersHttp = answer.ok;
+      // It was away and is there again: the announced wait has no reason any more.
+      if (isBack) this.stream.link.nudge();
     } catch {
       this.answersHttp = false;
     }
+    this.isProbing = false;
     if (this.stream.status.link === 'waiting') this.show();
   }
 }

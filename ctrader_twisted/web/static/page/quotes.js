@@ -53,6 +53,9 @@ export class Quote {
     this.heardAt = -1;
     this.receivedAt = 0;
     this.isOld = false;
+    /** Why there are no ticks when its market is closed; '' while it is open, or not known. */
+    this.closed = '';
+    this.closedUntil = 0;
     /** What the daemon said when it refused. */
     this.trouble = '';
     /** Why there are no prices now, while the daemon goes on asking for them. */
@@ -78,6 +81,11 @@ export class Quote {
     this.receivedAt = tick.snapshot ? 0 : (tick.receivedAt ?? 0);
     this.isOld = false;
     this.trouble = this.waitsFor = '';
+    // The first price after subscribing comes from closed markets, too.
+    if (this.closed && !tick.snapshot && this.count > 2) {
+      this.closed = '';
+      this.closedUntil = 0;
+    }
     this.line.add(middle, tick.timestamp);
     this.candles.add(tick.bid, tick.timestamp);
   }

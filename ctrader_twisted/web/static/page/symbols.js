@@ -11,10 +11,25 @@ const BEYOND = 6;
 export function search(names, typed) {
   const wanted = typed.trim().toUpperCase();
   if (!wanted) return names;
+  const found = matching(names, wanted, (name) => name);
+  // As people write pairs: eur/usd, EUR-USD, eur usd; or a name of the venue that has such signs.
+  return found.length ? found : matching(names, lettersOf(wanted), lettersOf);
+}
+
+/** @param {string} text */
+function lettersOf(text) {
+  return text.replace(/[\s/_.:-]+/g, '');
+}
+
+/** @param {string[]} names @param {string} wanted @param {(name: string) => string} form */
+function matching(names, wanted, form) {
+  /** @type {string[]} */
   const begin = [];
+  /** @type {string[]} */
   const within = [];
+  if (!wanted) return begin;
   for (const name of names) {
-    const at = name.toUpperCase().indexOf(wanted);
+    const at = form(name.toUpperCase()).indexOf(wanted);
     if (at === 0) begin.push(name);
     else if (at > 0) within.push(name);
   }
@@ -24,7 +39,7 @@ export function search(names, typed) {
 export class SymbolList {
   /**
    * @param {{isOnBoard: (name: string) => boolean, board: () => string[],
-   *   toggle: (name: string) => void, favourites: Set<string>, favouritesChanged: () => void}} desk
+   *   toggle: (name: string) => void, put: (name: string) => void, favourites: Set<string>, favouritesChanged: () => void}} desk
    */
   constructor(desk) {
     this.desk = desk;
@@ -168,7 +183,7 @@ export class SymbolList {
   /** @param {KeyboardEvent} event in the field */
   typed(event) {
     if (event.key === 'ArrowDown' && this.shown.length) this.focus(0);
-    else if (event.key === 'Enter' && this.shown.length) this.desk.toggle(this.shown[0]);
+    else if (event.key === 'Enter' && this.shown.length) this.desk.put(this.shown[0]);
     else if (event.key === 'Escape') {
       this.input.value = '';
       this.refresh(true);

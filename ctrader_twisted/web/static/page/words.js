@@ -35,13 +35,17 @@ export function venueWord(status) {
 
 /**
  * @param {Status} status
- * @param {{host: string, everOpen: boolean, online: boolean, onBoard: number, answersHttp?: boolean}}
- *   facts what the page itself knows
+ * @param {{host: string, everOpen: boolean, online: boolean, onBoard: number, answersHttp?: boolean,
+ *   hasKey?: boolean}} facts what the page itself knows
  * @returns {Glance}
  */
 export function glance(status, facts) {
   if (status.link === 'open') return venueGlance(status, facts.onBoard);
   if (status.link === 'stopped') {
+    if (status.code === '4401' && !facts.hasKey)
+      return { mood: 'wait', title: 'A key is needed', detail: 'This daemon is private: enter your API key below', canRetry: false };
+    if (status.code === '4401')
+      return { mood: 'bad', title: 'The key was not accepted', detail: `${sentence(status.reason)}. Enter another below`, canRetry: false };
     const detail = `${sentence(status.reason)} (code ${status.code}). ${REMEDY[status.code] ?? ''}`;
     return { mood: 'bad', title: 'Stopped', detail: detail.trim(), canRetry: true };
   }
@@ -100,7 +104,6 @@ function symbolsSentence(status, onBoard) {
 /** @type {Record<string, string>} */
 const REMEDY = {
   4400: 'Reload this page: it is of another version than the daemon.',
-  4401: 'Ask whoever runs the daemon for access.',
   4403: 'Open the page at the address that the daemon itself serves, or allow this one there.',
   4409: 'This page was opened a second time.',
 };
@@ -112,6 +115,8 @@ export function sentence(text) {
 
 /** @param {string} text */
 export function capital(text) {
+  // A name that begins so by itself, as cTrader.
+  if (/^[a-z]+[A-Z]/.test(text)) return text;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
