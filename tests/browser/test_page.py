@@ -331,6 +331,8 @@ def test_a_closed_market_does_not_look_broken(house: House, page: Page) -> None:
         said = page.run("return document.querySelector('tr[data-symbol=SYM011] .pick').title")
         assert said == "SYM011: closed by its weekly hours; opens Sun 21:05"
         assert page.text("tr[data-symbol=SYM011] .change") == "closed"
+        opens = "return document.querySelector('[data-opens]').dataset.opens"
+        assert page.run(opens) == "opens Sun 21:05"
         page.until(
             lambda: page.run("return document.getElementById('meter-fresh').dataset.mood") is None,
             "a calm number",
@@ -377,3 +379,24 @@ def test_a_restart_is_found_without_waiting_for_the_announced_attempt(
     finally:
         house.start()
     page.until(lambda: page.title.startswith("Live"), "recovery", 4)
+
+
+#: What can be pressed and is seen, and is lower than a finger needs.
+_LOW = """
+return [...document.querySelectorAll('button, input, [role=tab]')]
+  .filter((e) => e.checkVisibility() && e.getBoundingClientRect().height < 44)
+  .map((e) => e.outerHTML);
+"""
+
+
+def test_fingers_find_everything(house: House, page: Page) -> None:
+    """Where the pointer is a finger, whatever can be pressed is at least 44 pixels high."""
+    page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    for width, height in ((390, 844), (320, 568), (1024, 768)):
+        page.size(width, height, phone=True)
+        page.open(f"{house.address}?symbols=EURUSD,BTCUSD")
+        assert page.run("return matchMedia('(pointer: coarse)').matches")
+        for view in ("quotes", "symbols", "side"):
+            page.run("document.documentElement.dataset.view = arguments[0]", view)
+            assert page.run(_LOW) == []
+        assert page.run("return document.documentElement.scrollWidth") <= width

@@ -146,13 +146,14 @@ test('a private daemon asks for a key, calmly; a wrong key is said', () => {
   const status = { ...OPEN, link: 'stopped', code: '4401', reason: 'show a key' };
   const first = glance(status, { ...FACTS, hasKey: false });
   assert.deepEqual([first.mood, first.title, first.canRetry], ['wait', 'A key is needed', false]);
-  const wrong = glance({ ...status, reason: 'the key is unknown' }, { ...FACTS, hasKey: true });
+  const wrong = glance({ ...status, reason: 'KEY_WRONG: the key is unknown' }, { ...FACTS, hasKey: true });
   assert.deepEqual([wrong.mood, wrong.title], ['bad', 'The key was not accepted']);
   assert.match(wrong.detail, /^The key is unknown\. /);
 });
 
 test('doubts about the connection have their own words', () => {
-  assert.equal(glance({ ...OPEN, status: 'stale', code: 'SLEPT', reason: 'this device slept for 8 s' }, FACTS).title, 'This device slept');
+  assert.equal(glance({ ...OPEN, status: 'stale', code: 'SLEPT', reason: 'this device slept for 8 s; x' }, FACTS).title, 'This device slept');
+  assert.equal(glance({ ...OPEN, status: 'stale', code: 'SLEPT', reason: 'this device slept for 8 s; x' }, FACTS).detail, 'For 8 s; x');
   assert.equal(glance({ ...OPEN, status: 'stale', code: 'SILENT', reason: 'x' }, FACTS).title, 'The daemon is silent');
   assert.match(glance({ ...OPEN, status: 'stale', reason: 'cTrader demo: no price' }, FACTS).detail, /^cTrader/);
 });

@@ -17,6 +17,7 @@ import { DOUBTS, isLive } from './words.js';
 
 const FIRST_BOARD = ['EURUSD', 'GBPUSD', 'USDJPY', 'AUDUSD', 'XAUUSD', 'XAGUSD', 'US500', 'US100', 'DE40', 'BTCUSD', 'ETHUSD'];
 const SILENT_MS = 15_000;
+const CLOSED_AFTER_MS = 5000;
 const ASK_AGAIN_MS = 30_000;
 
 themes(byId('theme'));
@@ -195,13 +196,16 @@ setInterval(async () => {
   const now = performance.now();
   const isAsked = isLive(stream.status) || stream.status.status === 'stale';
   const isSilent = (/** @type {Quote} */ quote) => isAsked && now - Math.max(quote.heardAt, openedAt) > SILENT_MS;
-  const silent = [...desk.values()].map(({ quote }) => quote).filter(isSilent);
-  const next = silent.sort((a, b) => a.closedUntil - b.closedUntil)[0];
+  // Sooner than it is called silent: a closed market should not look late first.
+  const still = [...desk.values()].map(({ quote }) => quote).filter((quote) => isAsked && now - quote.heardAt > CLOSED_AFTER_MS);
+  const next = still.sort((a, b) => a.closedUntil - b.closedUntil)[0];
   if (next && now >= next.closedUntil && !document.hidden) {
     next.closedUntil = now + ASK_AGAIN_MS;
     const answer = await diagnosis.look(next.symbol, now);
     const found = closed(answer, now);
-    next.closed = found && isSilent(next) ? found.text : '';
+    const isClosed = found !== null && now - next.heardAt > CLOSED_AFTER_MS;
+    next.closed = isClosed ? found.text : '';
+    next.opens = isClosed ? found.opens : '';
     next.closedUntil = found?.until ?? next.closedUntil;
     board.touch(next.symbol);
   }

@@ -40,6 +40,7 @@ class Row {
     const { quote } = this;
     mark(this.element, 'data-old', quote.isOld || quote.closed ? '' : null);
     mark(this.element, 'data-closed', quote.closed ? '' : null);
+    mark(this.canvas.parentElement, 'data-opens', quote.opens || null);
     this.pick.title = quote.closed ? `${quote.symbol}: ${quote.closed}` : quote.symbol;
     if (!quote.count || quote.trouble || quote.waitsFor) {
       this.change.className = quote.trouble ? 'num change wrong' : 'num change waiting';
@@ -161,6 +162,7 @@ export class Board {
     byId('board-empty').hidden = size > 0;
     byId('board-scroll').hidden = size === 0;
     byId('board-clear').hidden = size === 0;
+    byId('board-note').hidden = size === 0;
   }
 
   /** @param {string} name Something of it changed. */

@@ -67,13 +67,13 @@ export class Diagnosis {
 /**
  * Why a symbol that is silent may be so: its market is closed. Null when it is open, or not known.
  * @param {any} answer of the daemon @param {number} now steady ms
- * @returns {{text: string, until: number} | null} `until`: then it is worth asking again
+ * @returns {{text: string, opens: string, until: number} | null} `until`: then it is worth asking again
  */
 export function closed(answer, now) {
   const market = answer?.links?.find?.((/** @type {any} */ one) => one?.name === 'market');
   if (market?.holds !== 'no') return null;
-  const opens = typeof market.opens === 'number' ? `; opens ${weekTime(market.opens)}` : '';
-  return { text: `${market.cause || 'closed'}${opens}`, until: now + CLOSED_FOR_MS };
+  const opens = typeof market.opens === 'number' ? `opens ${weekTime(market.opens)}` : '';
+  return { text: [market.cause || 'closed', opens].filter(Boolean).join('; '), opens, until: now + CLOSED_FOR_MS };
 }
 
 /**
@@ -110,7 +110,7 @@ function lines(answer) {
 function link(one) {
   const since = one.since ? `since ${timeOfDay(one.since)}` : '';
   const words = [one.cause, one.advice, since].filter(Boolean).join(' · ');
-  const mood = { ok: 'ok', no: 'bad' }[/** @type {string} */ (one.holds)] ?? 'wait';
+  const mood = one.holds === 'ok' ? 'ok' : one.holds === 'no' && one.name !== 'market' ? 'bad' : 'wait';
   return [
     make('dt', { 'data-mood': mood }, make('i', { 'aria-hidden': 'true' }), String(one.name)),
     make('dd', {}, make('b', {}, String(one.holds)), words && ` ${words}`),

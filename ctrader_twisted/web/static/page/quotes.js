@@ -54,7 +54,7 @@ export class Quote {
     this.receivedAt = 0;
     this.isOld = false;
     /** Why there are no ticks when its market is closed; '' while it is open, or not known. */
-    this.closed = '';
+    this.closed = this.opens = '';
     this.closedUntil = 0;
     /** What the daemon said when it refused. */
     this.trouble = '';
@@ -83,7 +83,7 @@ export class Quote {
     this.trouble = this.waitsFor = '';
     // The first price after subscribing comes from closed markets, too.
     if (this.closed && !tick.snapshot && this.count > 2) {
-      this.closed = '';
+      this.closed = this.opens = '';
       this.closedUntil = 0;
     }
     this.line.add(middle, tick.timestamp);

@@ -57,7 +57,10 @@ export function keepKey(form, stream) {
     stream.connect();
   });
   stream.on('status', ({ link, code }) => {
-    form.hidden = !(link === 'stopped' && code === '4401');
+    const isAsked = link === 'stopped' && code === '4401';
+    const isNew = isAsked && form.hidden;
+    form.hidden = !isAsked;
+    if (isNew && document.activeElement === document.body) input.focus();
     try {
       if (link === 'open') sessionStorage.setItem('ctrader-stream.key', stream.token);
     } catch {

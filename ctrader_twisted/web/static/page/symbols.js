@@ -4,7 +4,8 @@
 import { byId, make, mark, write } from './dom.js';
 import { plural } from './format.js';
 
-const ROW = 34;
+/** The height of a row: fingers need more room than a pointer. */
+const ROW = globalThis.matchMedia?.('(pointer: coarse)').matches ? 44 : 34;
 const BEYOND = 6;
 
 /** @param {string[]} names @param {string} typed @returns {string[]} names that begin with it first */
@@ -54,6 +55,7 @@ export class SymbolList {
     this.input = byId('search');
     /** @type {Map<number, any>} */
     this.drawn = new Map();
+    this.rows.style.setProperty('--row', `${ROW}px`);
     this.input.addEventListener('input', () => this.refresh(true));
     this.input.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.typed(event));
     this.rows.addEventListener('keydown', (/** @type {KeyboardEvent} */ event) => this.moved(event));

@@ -29,7 +29,7 @@ const VENUE_STATES = {
 
 /** @param {Status} status @returns {[Mood, string]} one word about the venue */
 export function venueWord(status) {
-  if (status.link !== 'open') return ['wait', 'not known'];
+  if (status.link !== 'open' || status.code in DOUBTS) return ['wait', 'not known'];
   return VENUE_STATES[status.status] ?? ['wait', status.status];
 }
 
@@ -45,7 +45,7 @@ export function glance(status, facts) {
     if (status.code === '4401' && !facts.hasKey)
       return { mood: 'wait', title: 'A key is needed', detail: 'This daemon is private: enter your API key below', canRetry: false };
     if (status.code === '4401')
-      return { mood: 'bad', title: 'The key was not accepted', detail: `${sentence(status.reason)}. Enter another below`, canRetry: false };
+      return { mood: 'bad', title: 'The key was not accepted', detail: `${sentence(status.reason.replace(/^KEY_[A-Z]+: /, ''))}. Enter another below`, canRetry: false };
     const detail = `${sentence(status.reason)} (code ${status.code}). ${REMEDY[status.code] ?? ''}`;
     return { mood: 'bad', title: 'Stopped', detail: detail.trim(), canRetry: true };
   }
@@ -72,7 +72,7 @@ function venueGlance(status, onBoard) {
   const again = status.attempt ? `Attempt ${status.attempt} follows. ` : '';
   const reason = status.reason ? sentence(status.reason) : 'No reason was given';
   if (DOUBTS[status.code] && status.status === 'stale')
-    return { mood: 'wait', title: DOUBTS[status.code], detail: reason, canRetry: false };
+    return { mood: 'wait', title: DOUBTS[status.code], detail: sentence(status.reason.replace('this device slept ', '')), canRetry: false };
   const known = {
     connected: ['ok', `Live from ${venue}`, symbolsSentence(status, onBoard)],
     tick_resumed: ['ok', `Live again from ${venue}`, symbolsSentence(status, onBoard)],
