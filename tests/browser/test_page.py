@@ -304,7 +304,7 @@ def test_why_there_are_no_ticks(house: House, page: Page) -> None:
 _SATURDAY = """
 const real = fetch;
 window.fetch = async (address, options) => {
-  if (!String(address).includes('/ctrader/diagnose')) return real(address, options);
+  if (!String(address).includes('ctrader/diagnose')) return real(address, options);
   const answer = await (await real(address, options)).json();
   const market = answer.links.find((link) => link.name === 'market');
   Object.assign(market, {holds: 'no', cause: 'closed by its weekly hours', advice: 'Wait.',

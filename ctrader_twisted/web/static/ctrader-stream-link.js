@@ -13,6 +13,8 @@
  *   say something; `leapt`: the time of day went so much further than the steady clock
  */
 
+import { span } from './ctrader-stream-wants.js';
+
 const LOOK_EVERY_MS = 1000;
 /** The two clocks differ: one was set, or stood still. */
 const LEAP_MS = 250;
@@ -261,14 +263,6 @@ export class Link {
     this.state = state;
     this.owner.changed();
   }
-}
-
-/** @param {number} ms @returns {string} a length of time in words */
-export function span(ms) {
-  const seconds = Math.round(ms / 1000);
-  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
-  if (seconds < 60) return `${seconds} s`;
-  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${seconds % 60} s`;
 }
 
 /** @param {string} reason @returns {number} the wait in ms that a text names; else half a minute */

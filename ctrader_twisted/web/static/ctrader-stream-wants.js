@@ -151,14 +151,14 @@ export class ServerClock {
     this.samples = [];
   }
 
-  /** @returns {number} ms by which our clock was set, as the first sample after a leap tells; or 0 */
+  /** @returns {string} how our clock was set, as the first sample after a leap tells; '' if it was sleep */
   explainLeap() {
     const { leap, best } = this;
     this.leap = null;
-    if (!leap || leap.offsetMs === undefined || !best) return 0;
-    if (Math.abs(leap.offsetMs - best.offsetMs) < Math.abs(leap.ms) / 2) return 0;
+    if (!leap || leap.offsetMs === undefined || !best) return '';
+    if (Math.abs(leap.offsetMs - best.offsetMs) < Math.abs(leap.ms) / 2) return '';
     this.sleptMs -= Math.max(0, leap.ms);
-    return leap.ms;
+    return `the clock of this device was set ${leap.ms > 0 ? 'forward' : 'back'} by ${span(Math.abs(leap.ms))}`;
   }
 
   /** @returns {{rttMs: number, offsetMs: number} | undefined} */
@@ -175,4 +175,12 @@ export class ServerClock {
     const { best } = this;
     return best && Math.abs(best.offsetMs) > best.rttMs / 2 + 2 ? best.offsetMs : 0;
   }
+}
+
+/** @param {number} ms @returns {string} a length of time in words */
+export function span(ms) {
+  const seconds = Math.round(ms / 1000);
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60];
+  if (seconds < 60) return `${seconds} s`;
+  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${seconds % 60} s`;
 }

@@ -39,7 +39,7 @@
  *   `token`: the API key, where the daemon asks for one; the rest is for tests and odd environments
  */
 
-import { Backoff, CLOSE_CODES, Link, span } from './ctrader-stream-link.js';
+import { Backoff, CLOSE_CODES, Link } from './ctrader-stream-link.js';
 import { Dispatch, ServerClock, Wants } from './ctrader-stream-wants.js';
 
 export { Backoff, CLOSE_CODES, ServerClock, Wants };
@@ -73,10 +73,7 @@ export class CtraderStream {
       text: (text) => this.hear(text),
       changed: () => this.linkChanged(),
       probe: () => this.ping(),
-      leapt: (ms) => {
-        this.clock.leapt(ms);
-        this.pinged = null;
-      },
+      leapt: (ms) => void (this.clock.leapt(ms), (this.pinged = null)),
     });
     /** @type {any} the daemon's last status */
     this.told = {};
@@ -291,16 +288,16 @@ export class CtraderStream {
     this.link.compare();
     if (this.pinged === null || this.pinged.id !== pong.id) return;
     this.clock.sample(this.pinged.at, this.parts.wall(), pong.timestamp);
-    const setMs = this.clock.explainLeap();
+    const news = this.clock.explainLeap();
     this.link.answered();
-    const way = setMs > 0 ? 'forward' : 'back';
-    this.feel(this.fresh, setMs ? `the clock of this device was set ${way} by ${span(Math.abs(setMs))}` : '');
+    this.feel(this.fresh, news);
   }
 
   /** @param {boolean} fresh @param {string} reason @param {string[]} [symbols] all, without them */
   feel(fresh, reason, symbols) {
-    if (!symbols) this.fresh = fresh;
-    this.tellHealth({ fresh: symbols ? fresh : fresh && !this.link.doubted, reason, ...(symbols && { symbols }) });
+    if (symbols) return this.tellHealth({ fresh, reason, symbols });
+    this.fresh = fresh;
+    return this.tellHealth({ fresh: fresh && !this.link.doubted, reason });
   }
 
   /** @param {{fresh: boolean, reason: string, symbols?: string[], sleptMs?: number}} news */
@@ -331,8 +328,8 @@ export class CtraderStream {
     const { doubted, state } = this.link;
     if (Boolean(doubted) === this.wasDoubted || !(doubted || state === 'open')) return;
     this.wasDoubted = Boolean(doubted);
-    const slept = doubted?.code === 'SLEPT' && { sleptMs: this.clock.leap?.ms };
-    this.tellHealth({ fresh: this.fresh && !doubted, reason: doubted?.reason ?? '', ...slept });
+    const sleptMs = doubted?.code === 'SLEPT' ? this.clock.leap?.ms : undefined;
+    this.tellHealth({ fresh: this.fresh && !doubted, reason: doubted?.reason ?? '', ...(sleptMs && { sleptMs }) });
   }
 }
 
