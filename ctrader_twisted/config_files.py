@@ -13,6 +13,7 @@ import pwd
 import stat
 from collections.abc import Collection
 from pathlib import Path
+from shlex import quote
 
 from ctrader_twisted.errors import CtraderError
 
@@ -27,7 +28,12 @@ class FileRefused(CtraderError):
     """A file that is not used. The text completes "FILE ..." and ends with the remedy."""
 
     def __init__(self, text: str) -> None:
-        super().__init__("".join(letter if letter.isprintable() else "?" for letter in text))
+        super().__init__(printable(text))
+
+
+def printable(text: str) -> str:
+    """The text with a question mark for each letter that cannot be shown, as in a file's name."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def trust_user(uid: int) -> None:
@@ -122,7 +128,7 @@ def _refuse_writable(path: Path, found: os.stat_result) -> None:
     if _others_can_write(found):
         raise FileRefused(
             f"can be changed by other users (mode {stat.S_IMODE(found.st_mode):04o}): run `chmod "
-            f"go-w {path}`, and check that nobody has changed it"
+            f"go-w {quote(str(path))}`, and check that nobody has changed it"
         )
 
 
@@ -131,7 +137,8 @@ def _refuse_foreign_owner(path: Path, found: os.stat_result, trusted: Collection
         return
     raise FileRefused(
         f"belongs to {user_name(found.st_uid)}, not to root or to {user_name(os.geteuid())}, who "
-        f"reads it: check what it says, then run `chown root {path}`, or start as its owner"
+        f"reads it: check what it says, then run `chown {_account(os.geteuid())} "
+        f"{quote(str(path))}`, or start as its owner"
     )
 
 
@@ -184,7 +191,8 @@ def _refuse_foreign_folder(path: str, found: os.stat_result, trusted: Collection
     if _others_can_write(found) and not found.st_mode & stat.S_ISVTX:
         raise FileRefused(
             f"is in a folder that other users can write to ({path}, mode "
-            f"{stat.S_IMODE(found.st_mode):04o}), so they could replace it: run `chmod go-w {path}`"
+            f"{stat.S_IMODE(found.st_mode):04o}), so they could replace it: run `chmod go-w "
+            f"{quote(str(path))}`"
         )
 
 
@@ -216,10 +224,16 @@ def _is_private_group(found: os.stat_result) -> bool:
 
 def user_name(uid: int) -> str:
     """How a sentence names a user."""
+    name = _account(uid)
+    return f"uid {uid}" if name == str(uid) else f"{name} (uid {uid})"
+
+
+def _account(uid: int) -> str:
+    """How a command names a user."""
     try:
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"uid {uid}"
+        return str(uid)
 
 
 def _is_root(uid: int) -> bool:

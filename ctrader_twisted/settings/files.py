@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.logger import Logger
 
-from ctrader_twisted.config_files import FileRefused, check_file, read_file
+from ctrader_twisted.config_files import FileRefused, check_file, printable, read_file
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings.keys import Given
@@ -45,7 +46,9 @@ class SecretFile:
         """``value``: what the file held at start. ``conceal`` is called with each new value before
         that is used anywhere.
         """
-        self._given = given
+        # The process may change its folder after its start.
+        path = Path(given.text.strip()).expanduser().absolute()
+        self._given = replace(given, text=str(path))
         self._value = value
         self._conceal = conceal
         self._complaint = ""
@@ -98,7 +101,7 @@ def _read(path: Path, where: str, *, is_private: bool) -> bytes:
 
 def _refusal(where: str, problem: Exception) -> str:
     if isinstance(problem, FileRefused):
-        return f"{where} {problem}."
+        return f"{printable(where)} {problem}."
     reason = getattr(problem, "strerror", None) or "that is no file name"
     return f"{where} cannot be read ({reason}): name a file that exists and that we may read."
 

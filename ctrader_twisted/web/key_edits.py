@@ -22,6 +22,8 @@ from ctrader_twisted.errors import ConfigurationError
 LOCK_TIMEOUT_S = 10.0
 LOCK_CHECK_S = 0.05
 
+# To search a folder is enough on the way to the last one.
+_STEP = getattr(os, "O_PATH", os.O_RDONLY)
 # Links are looked through before; one that appears after that is refused.
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -130,12 +132,12 @@ def _owners(of_folder: int) -> Collection[int]:
 
 def _open_folder(path: Path) -> int:
     """A descriptor of a folder, opened step by step: no link can be swapped in on the way."""
-    here = os.open("/", os.O_PATH | _FOLDER)
+    here = os.open("/", _STEP | _FOLDER)
     parts = Path(os.path.realpath(path, strict=True)).parts[1:]
     try:
         for part in parts:
             above = here
-            here = os.open(part, os.O_PATH | _FOLDER, dir_fd=above)
+            here = os.open(part, _STEP | _FOLDER, dir_fd=above)
             os.close(above)
         # To search a folder is enough on the way; the last one is locked and listed.
         return os.open(".", os.O_RDONLY | _FOLDER, dir_fd=here)

@@ -136,6 +136,15 @@ class WritableTest(FileCase):
                 read(path)
                 folder.chmod(0o755)
 
+    def test_a_command_that_can_be_pasted(self) -> None:
+        """Names with blanks are quoted for the shell; what cannot be printed is not."""
+        folder = self.folder / "my files"
+        folder.mkdir()
+        path = self.make("tap.conf", 0o666, folder=folder)
+        self.assertIn(f"`chmod go-w '{path}'`", self.refusal(self.kinds()["tap.conf"], path))
+        path = path.rename(folder / "tap\nconf")
+        self.refusal(self.kinds()["tap.conf"], path)
+
     def test_links(self) -> None:
         """The way behind a link is looked at, too."""
         for kind, read in self.kinds().items():

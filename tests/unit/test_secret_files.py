@@ -122,6 +122,15 @@ class ReadAgainTest(SecretFileCase):
         self.assertEqual(self.secret.reveal(), SECOND)
         self.assertEqual(self.secret.reveal(), "short")
 
+    def test_another_folder(self) -> None:
+        """A relative name is that of the start, wherever the process goes after that."""
+        self.addCleanup(os.chdir, Path.cwd())
+        os.chdir(self.path.parent)
+        secret = SecretFile(Given("token", "X", in_file=True), Secret(FIRST), self.conceal)
+        os.chdir("/")
+        self.write(SECOND)
+        self.assertEqual(secret.reveal(), SECOND)
+
     def test_replaced_by_a_link(self) -> None:
         """As Kubernetes does it: the link leads to another folder from now on."""
         folder = self.path.parent
