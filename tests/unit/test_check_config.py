@@ -227,9 +227,9 @@ class UserTest(OutputCase):
             return self.run_command("check-config", *words)
         finally:
             user, group, groups, home = self.was
-            os.seteuid(user)
-            os.setegid(group)
             if user == 0:
+                os.seteuid(user)
+                os.setegid(group)
                 os.setgroups(groups)
             os.environ["HOME"] = home
 

@@ -102,6 +102,7 @@ class WritableTest(FileCase):
 
     def test_modes(self) -> None:
         """Whoever else may write is one too many; the sentence says what to type."""
+        self.patch(config_files, "_is_private_group", lambda found: False)
         for kind, read in self.kinds().items():
             for mode in WRITABLE:
                 with self.subTest(kind=kind, mode=oct(mode)):
@@ -122,6 +123,7 @@ class WritableTest(FileCase):
 
     def test_folders(self) -> None:
         """Who may write to the folder, or to one above it, can replace the file."""
+        self.patch(config_files, "_is_private_group", lambda found: False)
         for kind, read in self.kinds().items():
             path = self.make(kind)
             for folder in (self.folder, self.above):
