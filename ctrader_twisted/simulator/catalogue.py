@@ -75,13 +75,15 @@ def light_symbol(instrument: Instrument) -> model_pb2.ProtoOALightSymbol:
 
 
 def full_symbol(instrument: Instrument) -> model_pb2.ProtoOASymbol:
-    """The details of one symbol."""
+    """The details of one symbol: every field that a real venue was seen to send, zeros too."""
     volumes, hours = instrument.volumes, instrument.hours
+    is_currency = instrument.category in ("Majors", "Crosses")
     return model_pb2.ProtoOASymbol(
         symbolId=instrument.symbol_id,
         digits=instrument.digits,
         pipPosition=instrument.pip_position,
         enableShortSelling=True,
+        guaranteedStopLoss=False,
         swapRollover3Days=model_pb2.WEDNESDAY,
         swapLong=-0.62,
         swapShort=0.21,
@@ -89,18 +91,36 @@ def full_symbol(instrument: Instrument) -> model_pb2.ProtoOASymbol:
         minVolume=volumes.minimum,
         stepVolume=volumes.step,
         maxVolume=volumes.maximum,
+        maxExposure=volumes.maximum,
         schedule=[
             model_pb2.ProtoOAInterval(startSecond=start, endSecond=end)
             for start, end in hours.intervals
         ],
         scheduleTimeZone=hours.time_zone,
+        # The same twice: in cents for old clients, and times 10^8.
+        commission=250,
         commissionType=model_pb2.USD_PER_LOT,
         preciseTradingCommissionRate=250_000_000,
+        minCommission=0,
+        preciseMinCommission=0,
+        minCommissionType=model_pb2.CURRENCY,
+        minCommissionAsset="USD",
+        rolloverCommission=0,
+        rolloverCommission3Days=model_pb2.WEDNESDAY,
+        skipRolloverDays=3,
+        pnlConversionFeeRate=70,
+        slDistance=0,
+        tpDistance=0,
+        gslDistance=0,
+        gslCharge=0,
+        distanceSetIn=model_pb2.SYMBOL_DISTANCE_IN_POINTS,
         tradingMode=model_pb2.ENABLED if instrument.enabled else model_pb2.CLOSE_ONLY_MODE,
         leverageId=1,
         swapPeriod=24,
         swapTime=1259,
-        measurementUnits="" if instrument.category in ("Majors", "Crosses") else "Contracts",
+        skipSWAPPeriods=0,
+        chargeSwapAtWeekends=False,
+        measurementUnits="" if is_currency else "Contracts",
     )
 
 

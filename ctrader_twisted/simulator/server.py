@@ -257,21 +257,24 @@ class VenueConnection(Int32StringReceiver):
             answer.afterwards()
 
     def _answer(self, request: Request, pretended: bool) -> Answer:
-        """Through the gates: maintenance, application, account."""
+        """Through the gates: maintenance, application, account. Only who is through all of them
+        learns that a request is not served.
+        """
         venue, message, kind = self._venue, request.message, type(request.message)
         self._refuse_in_maintenance()
         if kind in FOR_STRANGERS:
             return FOR_STRANGERS[kind](venue, self, message)
-        if kind not in FOR_APPLICATIONS and kind not in FOR_ACCOUNTS:
-            raise Refusal("UNSUPPORTED_MESSAGE", f"{request.name} is not served", proxy=True)
         if not self.application:
             raise Refusal("CH_CLIENT_NOT_AUTHENTICATED", "Client is not authenticated")
         if kind in FOR_APPLICATIONS:
             return FOR_APPLICATIONS[kind](venue, self, message)
         account_id = request.account_id
-        if account_id not in self.accounts:
+        if account_id is not None and account_id not in self.accounts:
             code = venue.behaviour.unauthorised_account_code
             raise Refusal(code, "Trading account is not authorized", account_id=account_id)
+        if kind not in FOR_ACCOUNTS:
+            text = f"{request.name} is not served"
+            raise Refusal("UNSUPPORTED_MESSAGE", text, account_id=account_id)
         if venue.rules.back_end_down:
             raise Refusal("CANT_ROUTE_REQUEST", "No back end", account_id=account_id)
         if pretended:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
+from typing import Any
+
+from ctrader_twisted.pb import api_pb2, model_pb2
 from ctrader_twisted.simulator.answers import FOR_ACCOUNTS, FOR_APPLICATIONS, FOR_STRANGERS
 from ctrader_twisted.simulator.service import Credentials
+from ctrader_twisted.wire.codec import HEARTBEAT, REGISTRY
 from tests.unit.joined_client import ACCOUNT, VenueCase
+from tests.unit.wire_samples import sample
 
 
 class Authorisation(VenueCase):
@@ -135,6 +139,26 @@ class Reference(VenueCase):
         self.assertEqual(euro.scheduleTimeZone, "Europe/Moscow")
         self.assertEqual(len(euro.schedule), 5)
 
+    def test_every_field_of_the_details(self) -> None:
+        """All fields that were recorded are there for every symbol, and the same each time."""
+        names = (
+            "symbolId digits pipPosition enableShortSelling guaranteedStopLoss swapRollover3Days "
+            "swapLong swapShort maxVolume minVolume stepVolume maxExposure schedule commission "
+            "commissionType slDistance tpDistance gslDistance gslCharge distanceSetIn "
+            "minCommission minCommissionType minCommissionAsset rolloverCommission "
+            "skipRolloverDays scheduleTimeZone tradingMode rolloverCommission3Days lotSize "
+            "leverageId swapPeriod preciseTradingCommissionRate preciseMinCommission "
+            "pnlConversionFeeRate swapTime skipSWAPPeriods chargeSwapAtWeekends measurementUnits"
+        )
+        recorded = set(names.split())
+        ask = api_pb2.ProtoOASymbolByIdReq(
+            ctidTraderAccountId=ACCOUNT, symbolId=list(self.venue.catalogue.by_id)
+        )
+        answer = self.client.ask(ask)
+        for one in answer.symbol:
+            self.assertEqual({field.name for field, _ in one.ListFields()}, recorded)
+        self.assertEqual(self.client.ask(ask), answer)
+
     def test_unknown_ids_are_left_out_of_the_details(self) -> None:
         """The known ones come, each once."""
         answer = self.client.ask(
@@ -202,6 +226,36 @@ class Served(VenueCase):
                 ctidTraderAccountId=ACCOUNT, period=model_pb2.M1, symbolId=1
             )
         )
-        self.assertIsInstance(answer, common_pb2.ProtoErrorRes)
+        self.assertIsInstance(answer, api_pb2.ProtoOAErrorRes)
+        self.assertEqual(answer.ctidTraderAccountId, ACCOUNT)
         self.assertIn("ProtoOAGetTrendbarsReq", self.refused(answer, "UNSUPPORTED_MESSAGE"))
         self.assertFalse(client.closed)
+
+    def test_what_is_unsupported_is_said_behind_the_gates(self) -> None:
+        """For every type that we know and do not serve, requests or not: first the application is
+        asked for, then the account, and only then is it said, with the account's id.
+        """
+        served = {**FOR_STRANGERS, **FOR_APPLICATIONS, **FOR_ACCOUNTS}
+        stranger, application = self.connect(), self.connect()
+        application.application_auth()
+        account = self.logged_in()
+        for entry in REGISTRY:
+            if entry.message_class in served or entry.payload_type == HEARTBEAT:
+                continue
+            message: Any = entry.message_class.FromString(sample(entry.message_class.DESCRIPTOR))
+            owned = "ctidTraderAccountId" in entry.message_class.DESCRIPTOR.fields_by_name
+            if owned:
+                message.ctidTraderAccountId = ACCOUNT
+            codes = []
+            for client in (stranger, application, account):
+                client.send(message, "mine")
+                (answer,) = client.heard()
+                self.assertIsInstance(answer.message, api_pb2.ProtoOAErrorRes)
+                self.assertEqual(answer.client_message_id, "mine")
+                codes.append(getattr(answer.message, "errorCode", ""))
+            last: Any = answer.message
+            self.assertEqual(last.ctidTraderAccountId, ACCOUNT if owned else 0)
+            behind = "INVALID_REQUEST" if owned else "UNSUPPORTED_MESSAGE"
+            expected = ["CH_CLIENT_NOT_AUTHENTICATED", behind, "UNSUPPORTED_MESSAGE"]
+            self.assertEqual(codes, expected, entry.class_name)
+            self.clock.advance(0.25)
