@@ -16,7 +16,6 @@ from typing import Any, TypeVar, cast
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorTime
 from twisted.logger import Logger
@@ -25,6 +24,7 @@ from twisted.python.log import callWithContext
 
 from ctrader_twisted.accepts import Accepts
 from ctrader_twisted.accounts import Account
+from ctrader_twisted.entrance import server_endpoint
 from ctrader_twisted.errors import ConfigurationError, CtraderError
 from ctrader_twisted.herald import Herald
 from ctrader_twisted.log_targets import write_some
@@ -64,7 +64,7 @@ class Door(Service):
         if self._port is not None:
             return
         try:
-            endpoint = serverFromString(self._reactor, _with_defaults(self._listen))
+            endpoint = server_endpoint(self._reactor, _with_defaults(self._listen))
             listening = without_twisteds_words(lambda: endpoint.listen(self._factory))
         except OSError as error:
             raise ConfigurationError(_cannot_listen(self._listen, error)) from error

@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from OpenSSL import SSL
-from twisted.internet.endpoints import _SystemdParser
-from twisted.internet.interfaces import IReactorTime
+from OpenSSL import SSL, crypto
+from twisted.internet.endpoints import SSL4ServerEndpoint, _SystemdParser, serverFromString
+from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
 from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters, PrivateCertificate
 from twisted.logger import Logger
 from twisted.python.filepath import FilePath
@@ -35,6 +35,7 @@ from ctrader_twisted.config_files import FileRefused, read_file
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import WebSettings
+from ctrader_twisted.tls.policy import CIPHERS
 from ctrader_twisted.upkeep import Capacity, descriptor_limit
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.doors import DoorPolicy, Doors
@@ -229,26 +230,59 @@ def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
 
 
 def _try_context(arguments: Mapping[str, str], key_file: str, certificate_file: str) -> None:
-    """Set TLS up once, on trial: Twisted does it at the first connection, and at each again."""
-    pem = read_file(Path(certificate_file)) + b"\n" + read_file(Path(key_file))
-    dh_file, method = arguments.get("dhParameters"), arguments.get("sslmethod", "TLS_METHOD")
+    """Set TLS up once, on trial: a mistake would show only at the first connection."""
+    method = arguments.get("sslmethod", "TLS_METHOD")
     if not hasattr(SSL, method):
         raise ConfigurationError(f"there is no sslmethod {method}: take it out of `listen`.")
     try:
-        ours = PrivateCertificate.loadPEM(pem)
-        CertificateOptions(
-            privateKey=ours.privateKey.original,
-            certificate=ours.original,
-            dhParameters=DiffieHellmanParameters(FilePath(dh_file)) if dh_file else None,
-        ).getContext()
+        tls_options(arguments)
     except SSL.Error as error:
         # What OpenSSL says is a list of (library, function, reason).
         reasons = [part[-1] for part in error.args[0] if part[-1]]
         reason = ", ".join(reasons) or "for no reason that it tells"
-        files = ", ".join(filter(None, (certificate_file, key_file, dh_file)))
+        files = ", ".join(filter(None, (certificate_file, key_file, arguments.get("dhParameters"))))
         raise ConfigurationError(
             f"TLS cannot be set up with {files} ({reason}): make stronger or other ones."
         ) from None
+
+
+def tls_options(arguments: Mapping[str, str]) -> CertificateOptions:
+    """TLS of our listener: 1.2 or later, with forward-secret AEAD cipher suites only.
+
+    Twisted's own `ssl` endpoint also takes CBC suites and RSA key exchange.
+    """
+    key_file = arguments.get("privateKey", "server.pem")
+    pem = read_file(Path(arguments.get("certKey", key_file))) + b"\n"
+    ours = PrivateCertificate.loadPEM(pem + read_file(Path(key_file)))
+    chain_file, dh_file = arguments.get("extraCertChain"), arguments.get("dhParameters")
+    chain = x509.load_pem_x509_certificates(read_file(Path(chain_file))) if chain_file else []
+    method = arguments.get("sslmethod")
+    options = CertificateOptions(
+        privateKey=ours.privateKey.original,
+        certificate=ours.original,
+        method=getattr(SSL, method) if method else None,
+        extraCertChain=[crypto.X509.from_cryptography(one) for one in chain],
+        dhParameters=DiffieHellmanParameters(FilePath(dh_file)) if dh_file else None,
+    )
+    context = options.getContext()
+    context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_cipher_list(CIPHERS)
+    return options
+
+
+def server_endpoint(reactor: Any, listen: str) -> IStreamServerEndpoint:
+    """What a server endpoint string describes; TLS is set up as in `tls_options`."""
+    arguments = endpoint_arguments(listen)
+    if arguments["kind"] != "ssl":
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, listen)
+        return endpoint
+    return SSL4ServerEndpoint(
+        reactor,
+        int(arguments.get("port", arguments.get("", ""))),
+        tls_options(arguments),
+        int(arguments.get("backlog", "50")),
+        arguments.get("interface", ""),
+    )
 
 
 def _load(name: str, what: str, read: Callable[[bytes], Loaded]) -> Loaded:

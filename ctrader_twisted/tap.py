@@ -10,14 +10,12 @@ import os
 import random
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -46,6 +44,7 @@ from ctrader_twisted.tls.connector import connect_host
 from ctrader_twisted.upkeep import (
     Capacity,
     descriptor_limit,
+    in_own_thread,
     listen_for_hangup,
     make_room,
 )
@@ -163,23 +162,6 @@ def calm_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 50)
-
-
-def in_own_thread(reactor: Any, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-    """Call something that blocks in a thread of its own; fires with what became of it.
-
-    The end of the process does not wait for it, as it would for the threads of the reactor's pool.
-    """
-    told: Deferred[Any] = Deferred()
-
-    def tell(outcome: Any) -> None:
-        reactor.callFromThread(told.callback, outcome)
-
-    def work() -> None:
-        maybeDeferred(call, *arguments).addBoth(tell)
-
-    threading.Thread(target=work, name=call.__name__, daemon=True).start()
-    return told
 
 
 def now_ms() -> int:

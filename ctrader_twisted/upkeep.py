@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import resource
 import signal
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from ctrader_twisted import log_writer
@@ -106,3 +109,20 @@ def reopen_logs() -> None:
 
     if not log_writer.reopen_all(done):
         log.info("no log file is open: there is nothing to reopen")
+
+
+def in_own_thread(reactor: Any, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    """Call something that blocks in a thread of its own; fires with what became of it.
+
+    The end of the process does not wait for it, as it would for the threads of the reactor's pool.
+    """
+    told: Deferred[Any] = Deferred()
+
+    def tell(outcome: Any) -> None:
+        reactor.callFromThread(told.callback, outcome)
+
+    def work() -> None:
+        maybeDeferred(call, *arguments).addBoth(tell)
+
+    threading.Thread(target=work, name=call.__name__, daemon=True).start()
+    return told

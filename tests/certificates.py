@@ -41,6 +41,12 @@ def key(number: int) -> Any:
 
 
 @cache
+def rsa_key() -> Any:
+    """An RSA key of 2048 bits."""
+    return rsa.generate_private_key(65537, 2048)
+
+
+@cache
 def short_key() -> Any:
     """An RSA key of 1024 bits, which OpenSSL refuses."""
     return rsa.generate_private_key(65537, 1024)

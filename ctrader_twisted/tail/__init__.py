@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import LoopingCall
 
@@ -19,7 +19,10 @@ from ctrader_twisted.tail.connection import TailFactory
 from ctrader_twisted.tail.follower import Follower
 from ctrader_twisted.tail.rendering import JsonLines, Lines, View
 from ctrader_twisted.tail.screen import PAINT_S, Screen
+from ctrader_twisted.tls.addresses import Resolver
+from ctrader_twisted.tls.endpoint import HostEndpoint
 from ctrader_twisted.tls.policy import ClientOptions
+from ctrader_twisted.upkeep import in_own_thread
 
 CONNECT_TIMEOUT_S = 10
 
@@ -75,12 +78,17 @@ def make_view(
 
 
 def _endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
-    """Where to knock; `wss` verifies the chain and the name against the system's authorities."""
+    """Where to connect; `wss` verifies the certificate against the system's authorities."""
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "wss"
-    port = parts.port or (443 if secure else 80)
-    endpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIMEOUT_S)
-    return wrapClientTLS(ClientOptions(host), endpoint) if secure else endpoint
+    return HostEndpoint(
+        reactor,
+        Resolver(partial(in_own_thread, reactor)),
+        host,
+        parts.port or (443 if secure else 80),
+        ClientOptions(host) if secure else None,
+        timeout_s=CONNECT_TIMEOUT_S,
+    )
 
 
 def _paint_now_and_then(screen: Screen, follower: Follower, reactor: Any) -> None:

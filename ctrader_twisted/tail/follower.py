@@ -20,8 +20,6 @@ from typing import Protocol
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.internet.error import DNSLookupError, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
@@ -36,6 +34,7 @@ from ctrader_twisted.tail.messages import (
     text_of,
 )
 from ctrader_twisted.tail.rendering import View
+from ctrader_twisted.tls.failures import Unreachable, openssl_reason
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 30.0
@@ -192,7 +191,7 @@ class Follower:
             return
         if self._reached:
             self._again(reason)
-        elif failure.check(Refused):
+        elif isinstance(failure.value, Unreachable) and failure.value.is_refused:
             self.finish(
                 FAILED,
                 f"nothing listens at {self._url}: start the daemon (twistd -n ctrader-stream), "
@@ -344,13 +343,5 @@ def reason_of(failure: Failure) -> str:
     """Why a connection could not be made or kept, in words."""
     error = failure.value
     if isinstance(error, SSL.Error):
-        reasons = error.args[0] if error.args else ()
-        said = ", ".join(str(parts[-1]) for parts in reasons if parts)
-        return f"TLS: {said or 'the handshake failed'}"
-    if isinstance(error, Refused):
-        return "connection refused"
-    if isinstance(error, DNSLookupError):
-        return "no such host"
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return str(failure.getErrorMessage()).rstrip(".")
+        return f"TLS: {openssl_reason(error) or 'the connection was cut'}"
+    return (str(error) or str(failure.getErrorMessage())).rstrip(".")

@@ -110,8 +110,8 @@ def read_authorities(path: Path) -> Bundle:
         return bundle
     if bundle.skipped:
         raise ConfigurationError(
-            f"the CA file {path} holds no usable certificate, for {bundle.skipped_shown()}: "
-            f"{_REMEDY}"
+            f"the CA file {path} holds no PEM certificate that can be used: "
+            f"{bundle.skipped_shown()}; {_REMEDY}"
         )
     if content[:1] == b"\x30":
         raise ConfigurationError(

@@ -78,6 +78,12 @@ class Unreachable(ConnectFailed):
         super().__init__("; ".join(parts) or f"{place(host, port)}: nothing was tried")
         self.tried = dict(tried)
 
+    @property
+    def is_refused(self) -> bool:
+        """True when nothing listens at any address."""
+        refused = (twisted_error.ConnectionRefusedError, ConnectionRefusedError)
+        return bool(self.tried) and all(isinstance(one, refused) for one in self.tried.values())
+
 
 class CertificateRefused(ConnectFailed):
     """The certificate that the server showed is not accepted."""

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import ConnectError, ConnectionRefusedError
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ctrader_twisted.tail.follower import FIRST_DELAY_S, GOODBYE_S, LONGEST_DELAY_S, Follower
 from ctrader_twisted.tail.messages import Quote, Situation
 from ctrader_twisted.tail.rendering import sentence
+from ctrader_twisted.tls.failures import NameNotResolved, Unreachable
 
 URL = "ws://127.0.0.1:8080/ws"
 
@@ -265,7 +266,7 @@ class EndTests(FollowerCase):
 
     def test_nothing_listens(self) -> None:
         """At the first attempt that is the end, with the address and what to start."""
-        self.dialled[0].errback(Failure(ConnectionRefusedError()))
+        self.dialled[0].errback(Failure(Unreachable("h", 1, {"::1": ConnectionRefusedError()})))
         self.assertEqual(self.status(), 1)
         (said,) = self.view.lines
         self.assertIn(
@@ -274,9 +275,10 @@ class EndTests(FollowerCase):
 
     def test_it_cannot_be_reached(self) -> None:
         """Other reasons are named."""
-        self.dialled[0].errback(Failure(DNSLookupError()))
+        self.dialled[0].errback(Failure(NameNotResolved("h", "no")))
         self.assertEqual(self.status(), 1)
-        self.assertEqual(self.view.lines, [f"{URL} cannot be reached (no such host); see --url"])
+        words = "the name h could not be resolved (no)"
+        self.assertEqual(self.view.lines, [f"{URL} cannot be reached ({words}); see --url"])
 
     def test_somebody_else_listens(self) -> None:
         """A handshake that fails at the first attempt is the wrong address."""

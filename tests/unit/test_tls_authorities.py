@@ -142,8 +142,12 @@ class FileTest(SynchronousTestCase):
         )
         self.assertIn("holds no PEM certificate: set CTRADER_CA_FILE", self.refusal(b"nothing"))
         self.assertIn("holds no PEM certificate: set CTRADER_CA_FILE", self.refusal(b""))
-        self.assertIn("no usable certificate, for block 1 (line 1) is a TR", self.refusal(TRUSTED))
-        self.assertIn("no usable certificate, for block 1 (line 1) is no c", self.refusal(KEY))
+        self.assertIn(
+            "no PEM certificate that can be used: block 1 (line 1) is a TR", self.refusal(TRUSTED)
+        )
+        self.assertIn(
+            "no PEM certificate that can be used: block 1 (line 1) is no c", self.refusal(KEY)
+        )
         self.assertIn("block 2 (line 4) cannot be read", self.refusal(BROKEN + BROKEN))
         der = authority("authority").certificate.public_bytes(Encoding.DER)
         self.assertIn("in DER: convert it with `openssl x509 -inform der`", self.refusal(der))

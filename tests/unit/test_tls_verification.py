@@ -18,9 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from ctrader_twisted.tls import verification
-from ctrader_twisted.tls.failures import CertificateRefused
+from ctrader_twisted.tls.failures import CertificateRefused, NothingInCommon, handshake_failure
 from ctrader_twisted.tls.policy import ClientOptions
-from tests.certificates import CASES, FOREIGN, Case, server_context
+from tests.certificates import CASES, FOREIGN, Case, rsa_key, server_context
 
 SECRET = b"client secret"
 
@@ -135,6 +135,40 @@ class MatrixTest(SynchronousTestCase):
         self.assertIsInstance(reason, CertificateRefused)
         self.assertTrue(str(reason).isprintable())
         self.assertLess(len(str(reason)), 400)
+
+
+class SuitesTest(SynchronousTestCase):
+    """What we agree to."""
+
+    def meet(self, ciphers: bytes, newest: int) -> Meeting:
+        """Our client, and a server that has those only."""
+        chain, key, ca_pem = Case("RSA", leaf_key=rsa_key).identity()
+        context = server_context(chain, key, ciphers + b":@SECLEVEL=0")
+        context.set_max_proto_version(newest)
+        return Meeting(ClientOptions("venue.example", lambda: trusted(ca_pem)), context)
+
+    def test_suites(self) -> None:
+        """Forward-secret AEAD suites of TLS 1.2, and TLS 1.3."""
+        for ciphers in (b"ECDHE-RSA-AES128-GCM-SHA256", b"ECDHE-RSA-CHACHA20-POLY1305"):
+            met = self.meet(ciphers, SSL.TLS1_2_VERSION)
+            self.assertEqual((met.received, met.client.completed), (SECRET, True), ciphers)
+        met = self.meet(b"DEFAULT", SSL.TLS1_3_VERSION)
+        self.assertEqual(met.tls.getHandle().get_protocol_version_name(), "TLSv1.3")
+
+    def test_no_others(self) -> None:
+        """CBC, static RSA, unknown partners and older versions come to nothing."""
+        for ciphers, newest in (
+            (b"ECDHE-RSA-AES128-SHA256", SSL.TLS1_2_VERSION),
+            (b"ECDHE-RSA-AES256-SHA", SSL.TLS1_2_VERSION),
+            (b"AES128-GCM-SHA256", SSL.TLS1_2_VERSION),
+            (b"AES256-SHA", SSL.TLS1_2_VERSION),
+            (b"AECDH-AES128-SHA", SSL.TLS1_2_VERSION),
+            (b"ALL", SSL.TLS1_1_VERSION),
+        ):
+            met = self.meet(ciphers, newest)
+            self.assertEqual((met.received, met.client.completed), (b"", False), ciphers)
+            self.assertIsInstance(met.client.reason, SSL.Error, ciphers)
+            self.assertIsInstance(handshake_failure(met.client.reason), NothingInCommon, ciphers)
 
 
 class TwistedTest(SynchronousTestCase):
