@@ -25,6 +25,8 @@ RELIST_PAUSE_S = 60.0
 RELIST_FIRST_S = 2.0
 # For so long a list that is much shorter than the one before is taken for a fault of the venue.
 DOUBTED_S = 900.0
+# A list that lost a symbol is looked at again so often, also when nobody wants that symbol.
+LOOKS = 3
 
 
 class Listing:
@@ -39,7 +41,7 @@ class Listing:
     _doubted_since: float | None = None
     _has_asked = False
     # Whether the newest list lacks what somebody wants, and how many lists in a row were not right.
-    _is_wanting, _in_vain = False, 0
+    _is_wanting, _in_vain, _looks = False, 0, 0
 
     def __init__(self, *, clock: IReactorTime, metrics: Metrics, ask: Callable[[], None]) -> None:
         """``ask`` asks the venue for its list; `take` or `failed` follow."""
@@ -59,6 +61,8 @@ class Listing:
         self.lists += 1
         self._doubted_since, self.fault = None, ""
         self.catalogue = catalogue = Catalogue(listed.listed, before)
+        if before is not None and not set(before.names).issubset(catalogue.names):
+            self._looks = LOOKS
         if catalogue.shadowed:
             self.log.warn(
                 "{count} symbols have the name or id of another, and cannot be had",
@@ -69,7 +73,8 @@ class Listing:
     def is_wanting(self, wanting: bool) -> None:
         """The newest list lacks something that somebody wants, or does not."""
         self._is_wanting = wanting or bool(self.fault)
-        if self._is_wanting:
+        if self._is_wanting or self._looks:
+            self._looks = max(0, self._looks - 1)
             self._later()
         else:
             self._in_vain = 0

@@ -80,6 +80,18 @@ class OnceTest(LiesCase):
             self.mischief.symbol_changed(("USDJPY",))
             self.assert_served(within_s=65)
 
+    def test_lists_without_what_nobody_wants(self) -> None:
+        """A symbol that is left out once is offered again within seconds."""
+        for lie in (self.mischief.list_without, self.mischief.list_disabled):
+            lie(("USDJPY",))
+            self.reconnect()
+            self.assertNotIn("USDJPY", self.account.state.symbols or ())
+            self.run_for(5)
+            self.assertIn("USDJPY", self.account.state.symbols or ())
+        asked = len(self.joint.requests())
+        self.run_for(600)
+        self.assertLess(len(self.joint.requests()) - asked, 3)
+
     def test_subscriptions(self) -> None:
         """Every code for the first subscription after a reconnect: one or all at once."""
         for code in CODES:
