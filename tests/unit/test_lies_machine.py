@@ -193,7 +193,8 @@ class LiesMachine(RuleBasedStateMachine):
         assert {tick.symbol.name for tick in world.floor.ticks} == wanted
         asked = world.asked()
         world.run_for(300)
-        assert world.asked() == asked
+        # A list that lost something is looked at a few times more.
+        assert world.asked() - asked <= 3
         assert world.application.pending() == 0
 
     def teardown(self) -> None:
