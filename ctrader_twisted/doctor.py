@@ -23,7 +23,12 @@ from ctrader_twisted.logs import conceal
 from ctrader_twisted.market.links import Holds, Link, first_broken, verdict
 from ctrader_twisted.settings import Settings, load
 from ctrader_twisted.terminal import Paint, say
-from ctrader_twisted.tls.authorities import Authorities, read_authorities, system_authorities
+from ctrader_twisted.tls.authorities import (
+    Authorities,
+    Bundle,
+    read_authorities,
+    system_authorities,
+)
 from ctrader_twisted.upstream.knock import Door, knock
 
 TIMEOUT_S = 10.0
@@ -118,12 +123,16 @@ def examine(symbol: str) -> Iterator[Link]:
     process = Link("process", Holds.NO, cause="no daemon runs here", advice="Start the daemon.")
     try:
         settings = load(**sources(os.environ, Path()))
-        door = door_of(settings)
+        bundle = read_authorities(settings.venue.ca_file) if settings.venue.ca_file else None
+        door = door_of(settings, bundle)
     except ConfigurationError as error:
         yield Link("configuration", Holds.NO, cause=str(error), advice="Correct it as it says.")
         return
     environment = settings.venue.environment
-    yield Link("configuration", Holds.OK, cause=f"environment {environment}")
+    cause = f"environment {environment}"
+    if bundle is not None and bundle.skipped:
+        cause += f"; the CA file is not used in full: {bundle.skipped_shown()}"
+    yield Link("configuration", Holds.OK, cause=cause)
     if settings.venue.embedded:
         yield process
         return
@@ -135,14 +144,15 @@ def examine(symbol: str) -> Iterator[Link]:
         yield process
 
 
-def door_of(settings: Settings) -> Door:
-    """Where the configuration says that the venue is, and who we are there."""
+def door_of(settings: Settings, bundle: Bundle | None = None) -> Door:
+    """Where the configuration says that the venue is, and who we are there. ``bundle``: the
+    authorities to trust, instead of the system's.
+    """
     venue = settings.venue
     # The venue may repeat what it was told.
     conceal(*venue.unspeakable())
     authorities: Authorities = system_authorities
-    if venue.ca_file is not None:
-        bundle = read_authorities(venue.ca_file)
+    if bundle is not None:
         authorities = lambda: bundle.certificates  # noqa: E731
     return Door(
         host=venue.host,

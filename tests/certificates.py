@@ -118,6 +118,7 @@ class Case:
     trusted: Sequence[str] = ("authority",)
     usages: Sequence[Any] = (ExtendedKeyUsageOID.SERVER_AUTH,)
     signs: bool = False
+    has_usage: bool = True
     self_signed: bool = False
     trusts_leaf: bool = False
     leaf_key: Callable[[], Any] = field(default=lambda: key(0))
@@ -135,7 +136,8 @@ class Case:
         begins = datetime.now(UTC) + self.begins
         built = _builder(subject, issuer, own.public_key(), begins)
         built = built.add_extension(x509.BasicConstraints(self.signs, None), critical=True)
-        built = built.add_extension(_usage(signs=self.signs), critical=True)
+        if self.has_usage:
+            built = built.add_extension(_usage(signs=self.signs), critical=True)
         if self.usages:
             built = built.add_extension(x509.ExtendedKeyUsage(list(self.usages)), critical=False)
         if self.names is not None:
@@ -243,6 +245,16 @@ NAMES = [
 CHAINS = [
     Case("with an intermediate", signer="intermediate", chain=["intermediate"]),
     Case("own certificate is trusted", self_signed=True, trusted=(), trusts_leaf=True),
+    # As `openssl req -x509` makes it.
+    Case(
+        "own authority without a usage",
+        signs=True,
+        has_usage=False,
+        usages=(),
+        self_signed=True,
+        trusted=(),
+        trusts_leaf=True,
+    ),
     Case("no extended usage", usages=()),
     Case(
         "server and client",

@@ -16,14 +16,12 @@ from OpenSSL import SSL
 
 from ctrader_twisted.tls.authorities import Authorities, system_authorities
 from ctrader_twisted.tls.failures import (
-    CertificateRefused,
     ConnectFailed,
     HandshakeTimeout,
     Unreachable,
     handshake_failure,
 )
 from ctrader_twisted.tls.policy import make_connection
-from ctrader_twisted.tls.verification import Verifier
 
 READ_BYTES = 65536
 # However many addresses share the time, each has that much of it.
@@ -110,8 +108,8 @@ class BlockingTls:
         self._plain = plain
         self._readers = 0
         self._closed = False
-        refusals: list[CertificateRefused] = []
-        self._tls = make_connection(host, authorities(), Verifier(host, refusals.append))
+        refusals: list[ConnectFailed] = []
+        self._tls = make_connection(host, authorities, refusals.append)
         self._tls.set_connect_state()
         self._ends: float | None = time.monotonic() + timeout_s
         plain.settimeout(timeout_s)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.base import BaseConnector
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
@@ -107,7 +107,8 @@ class _Attempt:
 
     def begin(self) -> None:
         """Look the host up, and go on from there."""
-        self._looking = self._connector.resolver.addresses(self._connector.host)
+        # No thread may be had: that fails this attempt, and not all attempts.
+        self._looking = maybeDeferred(self._connector.resolver.addresses, self._connector.host)
         self._looking.addCallback(self._found).addErrback(self._not_found)
 
     def _found(self, addresses: list[str]) -> None:

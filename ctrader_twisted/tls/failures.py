@@ -95,6 +95,15 @@ class CertificateRefused(ConnectFailed):
         )
 
 
+class AuthoritiesUnusable(ConnectFailed):
+    """The authorities to trust cannot be read now, so no certificate can be accepted."""
+
+    advice = (
+        "Check the system's certificates (mostly the package ca-certificates), SSL_CERT_FILE and "
+        "SSL_CERT_DIR; they are read again at the next attempt."
+    )
+
+
 class NotTls(ConnectFailed):
     """What listens there answers, and not by TLS."""
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ctrader_twisted.tls.authorities import Authorities, system_authorities
-from ctrader_twisted.tls.failures import CertificateRefused
+from ctrader_twisted.tls.failures import AuthoritiesUnusable, ConnectFailed, openssl_reason
 from ctrader_twisted.tls.verification import Verifier, server_name
+
+log = Logger()
 
 #: TLS 1.2 suites with ephemeral keys and authenticated encryption; all of TLS 1.3 are so.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!aDSS:!PSK:!SRP"
@@ -37,13 +40,31 @@ def make_context(authorities: Sequence[crypto.X509] | None) -> SSL.Context:
 
 
 def make_connection(
-    host: str, authorities: Sequence[crypto.X509] | None, verifier: Verifier
+    host: str, authorities: Authorities, refused: Callable[[ConnectFailed], None]
 ) -> SSL.Connection:
-    """TLS over memory buffers for one connection to ``host``."""
-    connection = SSL.Connection(make_context(authorities), None)
+    """TLS over memory buffers for one connection to ``host``; never raises.
+
+    ``refused`` is called with the reason before the handshake fails for the certificate.
+    """
+    unusable: AuthoritiesUnusable | None = None
+    try:
+        context = make_context(authorities())
+    except (SSL.Error, OSError) as error:
+        # As of a store that is being written at this moment.
+        reason = openssl_reason(error) if isinstance(error, SSL.Error) else str(error)
+        unusable = AuthoritiesUnusable(
+            f"the system's authorities cannot be read ({reason or 'no certificate in them'})"
+        )
+    except Exception:
+        log.failure("the authorities of a connection could not be read: {host}", host=host)
+        unusable = AuthoritiesUnusable("the authorities to trust cannot be read (see the log)")
+    if unusable is not None:
+        context = make_context(())
+    connection = SSL.Connection(context, None)
     name = server_name(host)
     if name is not None:
         connection.set_tlsext_host_name(name)
+    verifier = Verifier(host, refused, unusable)
     connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verifier)
     return connection
 
@@ -69,11 +90,11 @@ class ClientOptions:
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """The TLS of one connection."""
 
-        def refused(reason: CertificateRefused) -> None:
+        # Whatever is wrong is told by the handshake: an exception here would end all attempts.
+        def refused(reason: ConnectFailed) -> None:
             tlsProtocol.failVerification(Failure(reason))
 
-        verifier = Verifier(self.host, refused)
-        connection = make_connection(self.host, self._authorities(), verifier)
+        connection = make_connection(self.host, self._authorities, refused)
         if self._protocols:
             connection.set_alpn_protos(self._protocols)
         return connection

@@ -20,7 +20,7 @@ from service_identity.cryptography import extract_patterns
 from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
 from twisted.logger import Logger
 
-from ctrader_twisted.tls.failures import CertificateRefused
+from ctrader_twisted.tls.failures import CertificateRefused, ConnectFailed
 
 log = Logger()
 
@@ -29,8 +29,8 @@ NAMES_SHOWN = 4
 _RENEW = "The owner of the server has to renew it."
 _UNTRUSTED = (
     "comes from an authority that is not trusted here",
-    "Name that authority in CTRADER_CA_FILE, if you trust it; a proxy in between that inspects TLS "
-    "causes this, too.",
+    "Name that authority in CTRADER_CA_FILE, if you trust it. A proxy in between that inspects TLS "
+    "causes this, too, and so does a machine without certificates (the package ca-certificates).",
 )
 _BROKEN = (
     "has a signature that does not match",
@@ -91,25 +91,34 @@ _CHAIN_ERRORS: dict[int, tuple[str, tuple[str, str]]] = {
 class Verifier:
     """Verify callback for one `SSL.Connection`. It refuses on any exception, whatever it is.
 
-    ``refused`` is called once, with the reason, before the handshake fails.
+    ``refused`` is called once, with the reason, before the handshake fails. With ``because`` every
+    certificate is refused, for that reason.
     """
 
-    def __init__(self, host: str, refused: Callable[[CertificateRefused], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        refused: Callable[[ConnectFailed], None],
+        because: ConnectFailed | None = None,
+    ) -> None:
         self._host = host
-        self._refused: Callable[[CertificateRefused], None] | None = refused
+        self._because = because
+        self._refused: Callable[[ConnectFailed], None] | None = refused
 
     def __call__(
         self, connection: SSL.Connection, certificate: crypto.X509, number: int, depth: int, ok: int
     ) -> bool:
         """Return True to accept the certificate at this depth of the chain (0: the server's)."""
-        refusal: CertificateRefused
+        refusal: ConnectFailed
         try:
+            if self._because is not None:
+                raise self._because
             if not ok:
                 raise chain_refusal(self._host, number, certificate.to_cryptography(), depth)
             if depth == 0:
                 check_name(self._host, certificate.to_cryptography())
             return True
-        except CertificateRefused as error:
+        except ConnectFailed as error:
             refusal = error
         except BaseException:
             # An exception that leaves an OpenSSL callback is lost: log it here.

@@ -214,7 +214,8 @@ async def test_without_a_daemon_the_venue_is_tried(
     simulator = Simulator(reactor)
     async with serving(simulator):
         monkeypatch.chdir(tmp_path)
-        (tmp_path / "ca.pem").write_bytes(simulator.ca_pem)
+        broken_block = b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+        (tmp_path / "ca.pem").write_bytes(broken_block + simulator.ca_pem)
         monkeypatch.setenv("CTRADER_OPENAPI_HOST", "127.0.0.1")
         monkeypatch.setenv("CTRADER_OPENAPI_PORT", str(simulator.port))
         monkeypatch.setenv("CTRADER_CA_FILE", str(tmp_path / "ca.pem"))
@@ -222,3 +223,4 @@ async def test_without_a_daemon_the_venue_is_tried(
         broken = first_broken(links)
         assert broken is not None
         assert (broken.name, links[-1].name) == ("process", "process"), links
+        assert "not used in full: block 1 (line 1) cannot be read" in links[0].cause

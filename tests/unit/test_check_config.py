@@ -13,6 +13,7 @@ from ctrader_twisted.asking import Answer
 from ctrader_twisted.insight import our_version
 from ctrader_twisted.market.links import CHAIN, Holds, Link
 from ctrader_twisted.terminal import Paint
+from tests.certificates import authority, pem
 from tests.unit.test_chores import ChoreCase
 from tests.unit.test_config_files import OTHER, needs_root
 
@@ -98,6 +99,19 @@ class LooksTest(OutputCase):
         self.assertEqual(rows["[venue] ca_file"], ["(empty)", "default"])
         self.assertEqual(rows["[web] hosts"], ["(empty)", "default"])
         self.assertTrue(all(value for value, _ in rows.values()))
+
+    def test_ca_file_in_part(self) -> None:
+        """A block of the CA file that is skipped is a warning, and no mistake."""
+        good = pem(authority("authority").certificate)
+        Path("ca.pem").write_bytes(good.replace(b"CERTIFICATE", b"TRUSTED CERTIFICATE") + good)
+        Path("tap.conf").write_text("[venue]\nca_file = ca.pem\n")
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 0)
+        self.assertIn("ca.pem is not used in full: block 1 (line 1) is a TRUSTED CERTIFICATE", err)
+        Path("ca.pem").write_text("nothing")
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 1)
+        self.assertIn("ca.pem holds no PEM certificate", err)
 
     def test_verdict(self) -> None:
         """The last line, on standard error; a mistake is the last line otherwise."""

@@ -148,6 +148,20 @@ class ConnectorTest(SynchronousTestCase):
         )
         self.over()
 
+    def test_no_thread(self) -> None:
+        """A look-up that cannot even begin fails the attempt, so another one follows."""
+
+        def refuse(host: str) -> Deferred[list[str]]:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(self, "addresses", refuse)
+        connector = self.connect()
+        self.assertEqual(
+            [str(error) for error in self.factory.failures], ["can't start new thread"]
+        )
+        self.assertEqual(connector.state, "disconnected")
+        self.over()
+
     def test_given_up_while_looking(self) -> None:
         """An attempt that is stopped waits for no name server, whose answer changes nothing."""
         self.found = Deferred()

@@ -18,7 +18,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from ctrader_twisted.tls import verification
-from ctrader_twisted.tls.failures import CertificateRefused, NothingInCommon, handshake_failure
+from ctrader_twisted.tls.failures import (
+    AuthoritiesUnusable,
+    CertificateRefused,
+    NothingInCommon,
+    handshake_failure,
+)
 from ctrader_twisted.tls.policy import ClientOptions
 from tests.certificates import CASES, FOREIGN, Case, rsa_key, server_context
 
@@ -127,6 +132,33 @@ class MatrixTest(SynchronousTestCase):
             self.assertIn("could not be checked", str(met.client.reason))
             self.assertEqual((met.received, met.client.completed), (b"", False))
             self.assertEqual(len(self.flushLoggedErrors(type(error))), 1)
+
+    def test_unreadable_authorities(self) -> None:
+        """Without authorities nothing is accepted, and the attempt ends with the reason."""
+        for error, words in (
+            (SSL.Error([("", "", "no certificate or crl found")]), "no certificate or crl found"),
+            (SSL.Error([]), "no certificate in them"),
+            (OSError(24, "Too many open files"), "Too many open files"),
+        ):
+
+            def raising(error: Exception = error) -> Any:
+                raise error
+
+            chain, key, _ = CASES["good"].identity()
+            met = Meeting(ClientOptions("venue.example", raising), server_context(chain, key))
+            self.assertIsInstance(met.client.reason, AuthoritiesUnusable)
+            self.assertIn(words, str(met.client.reason))
+            self.assertEqual((met.received, met.client.completed), (b"", False))
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_unforeseen_authorities(self) -> None:
+        """A fault of ours ends the attempt as well, and not all attempts."""
+        chain, key, _ = CASES["good"].identity()
+        options = ClientOptions("venue.example", lambda: [1 // 0])
+        met = Meeting(options, server_context(chain, key))
+        self.assertIsInstance(met.client.reason, AuthoritiesUnusable)
+        self.assertEqual((met.received, met.client.completed), (b"", False))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_no_terminal_codes(self) -> None:
         """What a stranger wrote into a certificate reaches no terminal, and is not endless."""
