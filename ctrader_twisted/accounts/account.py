@@ -234,7 +234,7 @@ class Account:
         if self._feed.subscriptions is not None:
             self._feed.subscriptions.pursue()
         # Graces run during outages and pauses too. Looking drops those that are over.
-        self._wanted()
+        self._feed.forget_all_but(self._wanted())
         ends = self._demand.next_change()
         if ends is not None:
             delay_s = max(0.0, ends - self._clock.seconds())

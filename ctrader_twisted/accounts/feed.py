@@ -200,6 +200,11 @@ class Feed:
         """The newest ticks of this life of the session, of those that have had one."""
         return self.ticks.newest(self._names.ids(names, self.catalogue) if self.catalogue else ())
 
+    def forget_all_but(self, wanted: Collection[str]) -> None:
+        """Why what is not wanted any more could not be had does not matter."""
+        for key in [key for key in self.unavailable if key not in wanted]:
+            del self.unavailable[key]
+
     def end(self) -> None:
         """The life of the session is over."""
         if self.subscriptions is not None:
@@ -337,10 +342,7 @@ class Feed:
         before = self.unavailable.get(key)
         if before is not None and before.code == wanted.code:
             return
-        wants = self._wanted()
-        for gone in [each for each in self.unavailable if each not in wants]:
-            del self.unavailable[gone]
-        if key in wants:
+        if key in self._wanted():
             self.unavailable[key] = wanted
             self._tell(key, wanted)
 

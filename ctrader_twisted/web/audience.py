@@ -154,10 +154,11 @@ class Audience:
             now = "cannot be had now" if wanted.code else "is had again"
             # With the correlation id of whoever it was for that the venue, or its list, was asked.
             self.log.info(
-                "clients told that {symbol!r} {what}: {count} ({code})",
+                "clients told that {symbol!r} {what}: {count}{why}",
                 symbol=wanted.name,
                 what="cannot be had" if wanted.is_refused else now,
                 count=len(concerned),
+                why=f" ({wanted.code})" if wanted.code else "",
                 code=wanted.code,
             )
 

@@ -82,6 +82,12 @@ async def test_from_a_websocket_to_the_venue_and_back(tmp_path: Path) -> None:
             sorry = await client.next(
                 lambda said: said["type"] == "subscribeResponse" and "code" in said["results"][0]
             )
+            await client.next(
+                lambda said: (
+                    said["type"] == "subscribeResponse"
+                    and said["results"] == [{"symbol": "GBPUSD", "status": "subscribed"}]
+                )
+            )
             seen = len(client.messages)
             venue.mischief.drop()
             await client.heard(of_type("tick"), "a tick again", since=seen)
@@ -116,8 +122,11 @@ async def test_from_a_websocket_to_the_venue_and_back(tmp_path: Path) -> None:
         ("sent", PRICES),
         ("answered", DIGITS),
         ("refused", PRICES),
-        ("also", "subscribe: symbol 2 refused: INVALID_REQUEST: not this one"),
-        ("also", "clients told that 'GBPUSD' cannot be had: 1 (INVALID_REQUEST)"),
+        ("also", "subscribe: symbol 2 refused: INVALID_REQUEST: not this one; again in 2 s"),
+        ("also", "clients told that 'GBPUSD' cannot be had now: 1 (INVALID_REQUEST)"),
+        ("sent", PRICES),
+        ("answered", PRICES),
+        ("also", "clients told that 'GBPUSD' is had again: 1"),
     ]
     first, second = sorted({one["correlation_id"] for one in sent} - {"desk-7.1", "desk-7.2"})
     assert (first[:4], first[-2:]) == ("own:", "-1")

@@ -124,7 +124,40 @@ class BreakageTest(JoinedCase):
         """A symbol that is not enabled for this account."""
         self.mischief.symbol_changed(("EURUSD",), enabled=False)
         self.begin()
-        self.assertEqual(self.broken().first_broken, "symbol")
+        report = self.broken()
+        self.assertEqual(report.first_broken, "symbol")
+        self.assertEqual(report.links[CHAIN.index("symbol")].code, "SYMBOL_DISABLED")
+
+    def test_symbol_disabled_and_wanted(self) -> None:
+        """Then the list is asked for again by itself, and the cause says when."""
+        self.begin("EURUSD")
+        self.mischief.symbol_changed(("EURUSD",), enabled=False)
+        self.run_for(65)
+        self.assertRegex(self.broken().cause, r"not enabled; the list is asked for again in \d+ s")
+        self.assertEqual(self.account.unavailable(), {"SYMBOL_DISABLED": 1})
+
+    def test_symbol_renamed(self) -> None:
+        """A name that the venue does not use any more: the new one is told."""
+        self.begin("EURUSD")
+        self.mischief.list_renamed(("EURUSD",), times=0)
+        self.mischief.drop()
+        self.run_for(10)
+        report = self.broken()
+        self.assertEqual(report.first_broken, "symbol")
+        self.assertIn("calls the symbol EURUSD.x now", report.cause)
+        self.assertEqual(report.links[CHAIN.index("symbol")].code, "SYMBOL_NOT_LISTED")
+
+    def test_list_that_is_not_believed(self) -> None:
+        """Prices come by an older list, and the report says so."""
+        self.begin("EURUSD")
+        self.mischief.list_short(times=0)
+        self.mischief.drop()
+        self.run_for(10)
+        report = self.broken()
+        self.assertTrue(report.ok, report)
+        said = report.links[CHAIN.index("symbol")].cause
+        self.assertIn("0 symbols that can be had", said)
+        self.assertIn("asked for again in", said)
 
     def test_market_open(self) -> None:
         """Since when: on a Tuesday at noon since five past midnight in Moscow."""
@@ -204,6 +237,24 @@ class BreakageTest(JoinedCase):
         report = self.broken()
         self.assertEqual(report.first_broken, "subscription")
         self.assertIn("gone", report.cause)
+        self.assertRegex(report.cause, r"asked again in [12] s")
+        self.assertEqual(report.links[CHAIN.index("subscription")].code, "SYMBOL_NOT_FOUND")
+        self.assertEqual(self.account.unavailable(), {"SYMBOL_NOT_FOUND": 1})
+        self.run_for(3)
+        self.assertTrue(self.broken().ok)
+        self.assertEqual(self.account.unavailable(), {})
+
+    def test_subscription_refused_with_an_unknown_code(self) -> None:
+        """It is shown as it came, and counted as one of all that are unknown."""
+        self.begin()
+        self.mischief.error("ProtoOASubscribeSpotsReq", "NEVER_SEEN", times=0)
+        self.account.subscribe(self.way, ["EURUSD"])
+        self.run_for(1)
+        self.assertIn("NEVER_SEEN", self.broken().cause)
+        self.assertEqual(self.account.unavailable(), {"UNKNOWN_CODE": 1})
+        self.account.leave(self.way)
+        self.run_for(10)
+        self.assertEqual((self.account.unavailable(), self.account._feed.unavailable), ({}, {}))
 
     def test_subscription_unanswered(self) -> None:
         """The venue has not answered yet."""
