@@ -90,6 +90,12 @@ async def test_from_a_websocket_to_the_venue_and_back(tmp_path: Path) -> None:
             )
             seen = len(client.messages)
             venue.mischief.drop()
+            await client.heard(
+                lambda said: said["type"] == "status" and said["status"] == "reconnecting",
+                "the outage",
+                since=seen,
+            )
+            seen = len(client.messages)
             await client.heard(of_type("tick"), "a tick again", since=seen)
             await client.bye()
             process.signal("TERM")
