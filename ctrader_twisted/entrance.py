@@ -36,7 +36,7 @@ from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.settings import WebSettings
 from ctrader_twisted.tls.policy import CIPHERS
-from ctrader_twisted.upkeep import Capacity, descriptor_limit
+from ctrader_twisted.upkeep import Capacity, descriptor_limit, room_now
 from ctrader_twisted.web import visitors
 from ctrader_twisted.web.doors import DoorPolicy, Doors
 from ctrader_twisted.web.keys import KeyRing
@@ -136,6 +136,7 @@ def policy(web: WebSettings, *, is_local: bool) -> DoorPolicy:
             else web.connections_without_key
         ),
         connections=capacity.connections,
+        room=room_now,
         connections_per_key=web.connections_per_key,
         messages_per_s_per_key=web.messages_per_s_per_key,
         subscriptions_per_key=web.subscriptions_per_key,

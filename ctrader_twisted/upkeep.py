@@ -49,6 +49,11 @@ class Capacity:
         return max(1, self.connections - self.clients, min(clients, self.clients) // 2)
 
 
+def room_now() -> int:
+    """How many connections the limit of descriptors leaves room for at this moment."""
+    return Capacity.of(descriptor_limit()).connections
+
+
 def descriptor_limit() -> int:
     """How many file descriptors this process may have open."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

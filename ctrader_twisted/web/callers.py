@@ -15,6 +15,7 @@ WebSocket clients that have been admitted are never closed for a new connection.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +53,16 @@ class Callers:
         *,
         clock: IReactorTime,
         metrics: Metrics,
+        room: Callable[[], int] | None = None,
     ) -> None:
+        """``room()``: how many connections there is room for now; they are ``limits.total`` at the
+        most anyway.
+        """
         self._limits = limits
         self._proxies = proxies
         self._clock = clock
         self._metrics = metrics
+        self._room = room
         self._warnings = Bucket(1 / WARN_S, clock.seconds(), 1)
         self._open: Counter[str] = Counter()
         # Connections that may be closed for a new one, the oldest first.
@@ -78,8 +84,12 @@ class Callers:
         if group is self.remote and len(group) >= self._limits.without_key:
             self._close_oldest(group, "without_key")
             self._warn_without_key()
-        if self.total >= self._limits.total:
-            self._warn_total()
+        total = self._limits.total
+        if self._room is not None:
+            # The descriptor limit of a running process can be changed.
+            total = min(total, self._room())
+        if self.total >= total:
+            self._warn_total(total)
             candidates = self.remote or self.local or self.with_key
             if not candidates:
                 self._metrics.count("connections_refused")
@@ -100,13 +110,13 @@ class Callers:
                 count=self._limits.without_key,
             )
 
-    def _warn_total(self) -> None:
+    def _warn_total(self, total: int) -> None:
         if self._may_warn():
             log.warn(
                 "the limit of {count} connections is reached, which is what the file descriptor "
                 "limit leaves room for; idle ones are closed for new ones: raise LimitNOFILE "
                 "(ulimit -n)",
-                count=self._limits.total,
+                count=total,
             )
 
     def _may_warn(self) -> bool:

@@ -7,6 +7,7 @@ show the code of a close, and nothing of a refused handshake.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,6 +65,8 @@ class DoorPolicy:
     connections_per_address: int = 500
     connections_without_key: int = 5000
     connections: int = 1_000_000
+    # How many there is room for now, if that may change.
+    room: Callable[[], int] | None = field(default=None, compare=False)
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
     subscriptions_per_key: int = 50_000
@@ -122,7 +125,9 @@ class Doors:
         limits = ConnectionLimits(
             policy.connections_per_address, policy.connections_without_key, policy.connections
         )
-        self._callers = Callers(limits, policy.proxies, clock=clock, metrics=metrics)
+        self._callers = Callers(
+            limits, policy.proxies, clock=clock, metrics=metrics, room=policy.room
+        )
         self._calls = Allowances(policy.calls_per_s, 2 * policy.calls_per_s)
         self._wrong_keys = Allowances(WRONG_KEYS_PER_S, WRONG_KEYS)
         self._unnamed_told_at: float | None = None

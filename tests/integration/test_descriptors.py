@@ -144,6 +144,29 @@ async def test_venue_and_health_check_have_descriptors(tmp_path: Path, said: byt
 
 
 @bounded(60)
+async def test_limit_that_is_lowered_at_run_time(tmp_path: Path) -> None:
+    """It counts at once."""
+    async with (
+        venue_running(tmp_path) as venue,
+        started(
+            tmp_path,
+            *await daemon_options(venue, tmp_path),
+            "--ws-port=0",
+            command=(TWISTD, "-n", "--pidfile="),
+        ) as daemon,
+    ):
+        port = int((await daemon.says(r"http://127\.0\.0\.1:(\d+)/"))[1])
+        await daemon.says("is ready")
+        assert daemon.transport is not None
+        resource.prlimit(daemon.transport.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        with crowd(port) as many:
+            await deferToThread(many.come, 3 * LIMIT, b"")
+            assert await deferToThread(healthz, port) == 200
+            await venue_comes_back(venue, daemon)
+    assert "descriptors are in use" not in daemon.told()
+
+
+@bounded(60)
 async def test_strangers_have_a_limit_of_their_own(tmp_path: Path) -> None:
     """Those who show no key are at most ``connections_without_key``, also without saying a word on
     a TLS listener; with a key, and from this machine, one gets in.

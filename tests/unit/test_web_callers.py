@@ -176,6 +176,16 @@ class TogetherTest(DoorCase):
         self.assertEqual(self.open_ones(first), [])
         self.assertEqual(self.metrics.counted("connections_displaced", "total"), 3)
 
+    def test_room_that_shrinks(self) -> None:
+        """The limit of descriptors may be lowered, and raised again, while we run."""
+        room = 2
+        self.build(is_local=False, with_keys=True, connections=4, room=lambda: room)
+        sockets = [self.socket("127.0.0.1") for _ in range(3)]
+        self.assertEqual(self.open_ones(sockets), [1, 2])
+        room = 100
+        sockets += [self.socket("127.0.0.1") for _ in range(3)]
+        self.assertEqual(self.open_ones(sockets), [2, 3, 4, 5])
+
     def test_one_warning_a_minute(self) -> None:
         """Strangers cannot fill the log."""
         said: list[Any] = []
