@@ -79,7 +79,8 @@ class Visitor:
 
     ``problem`` is what is wrong with an upgrade to a WebSocket, to be told once it is open.
     ``has_foreign_bearer``: the upgrade has a bearer token that is no key of ours, as an
-    authenticating proxy adds; it is a wrong key only if no right one follows.
+    authenticating proxy adds; it is a wrong key only if no right one follows. ``is_forwarded``:
+    a proxy of this machine that is not in ``trusted_proxies`` passed the request on.
     """
 
     address: str
@@ -89,6 +90,7 @@ class Visitor:
     key: ApiKey | None = None
     problem: Refused | None = None
     has_foreign_bearer: bool = False
+    is_forwarded: bool = False
 
     @property
     def name(self) -> str:
@@ -231,6 +233,7 @@ class Doors:
             address=source.address,
             is_here=is_here,
             needs_key=self.policy.require_key or not is_here,
+            is_forwarded=source.is_forwarded,
             correlation_id=getattr(request, "correlation_id", ""),
         )
 
@@ -330,7 +333,12 @@ def check_scope(visitor: Visitor, scope: str) -> None:
     """Raises Refused unless the visitor has the scope, or needs no key at all."""
     if visitor.key is None:
         if visitor.needs_key:
-            raise _unauthorized("a key is needed: Authorization: Bearer KEY", "KEY_REQUIRED")
+            why = (
+                " (the request came through a proxy that is not in `trusted_proxies`)"
+                if visitor.is_forwarded
+                else ""
+            )
+            raise _unauthorized(f"a key is needed: Authorization: Bearer KEY{why}", "KEY_REQUIRED")
     elif scope not in visitor.key.scopes:
         raise Refused(403, f"the key has no scope {scope}", code="SCOPE_REFUSED")
 

@@ -104,12 +104,14 @@ class Source:
 
     ``address``: the client, for rate limits and quotas. ``is_local``: a program of this machine
     sent it, without a proxy between. ``is_named``: False if a trusted proxy named no usable
-    client address, so that ``address`` is the proxy's own.
+    client address, so that ``address`` is the proxy's own. ``is_forwarded``: a proxy on this
+    machine that is no trusted one passed it on.
     """
 
     address: str
     is_local: bool
     is_named: bool = True
+    is_forwarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,10 @@ class Proxies:
         if self.trusts(peer):
             address = self._client(header(FORWARDED_FOR) or "")
             return Source(address or peer, is_local=False, is_named=bool(address))
+        if not is_loopback(peer):
+            return Source(peer, is_local=False)
         is_forwarded = any(header(name) is not None for name in FORWARDING_HEADERS)
-        return Source(peer, is_local=is_loopback(peer) and not is_forwarded)
+        return Source(peer, is_local=not is_forwarded, is_forwarded=is_forwarded)
 
     def _client(self, forwarded_for: str) -> str:
         """Return the client's address in X-Forwarded-For; an empty string if it is unusable.

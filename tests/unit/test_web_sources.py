@@ -204,6 +204,20 @@ class SourceTest(SiteCase):
                 self.assertFalse(self.is_let_in(self.websocket(headers=headers)), headers)
                 self.turn()
 
+    def test_forgotten_proxy(self) -> None:
+        """A refusal says that a proxy of this machine is not configured."""
+        words = "through a proxy that is not in `trusted_proxies`"
+        for peer, headers, is_told in (
+            ("127.0.0.1", ["X-Forwarded-For: 192.0.2.1"], True),
+            ("unix", ["Via: x"], True),
+            ("192.0.2.1", ["X-Forwarded-For: 192.0.2.1"], False),
+        ):
+            detail = self.get(peer=peer, headers=headers).problem["detail"]
+            self.assertEqual(words in detail, is_told, peer)
+        self.serve(proxies=trusted("127.0.0.1/32"))
+        detail = self.get(headers=["X-Forwarded-For: 192.0.2.1"]).problem["detail"]
+        self.assertNotIn(words, detail)
+
     def test_other_headers_are_not_read(self) -> None:
         """A trusted proxy's client cannot name itself in Forwarded, X-Real-IP and others."""
         self.serve(proxies=trusted("10.0.0.0/8"))
