@@ -146,11 +146,20 @@ def _refuse_readable(path: Path, found: os.stat_result, is_projected: bool) -> N
     mode = stat.S_IMODE(found.st_mode)
     # What Docker, Kubernetes and systemd mount belongs to root and is the same for all.
     is_mounted = _is_root(found.st_uid) and (is_projected or not mode & 0o222)
-    if mode & 0o077 and not is_mounted:
+    if mode & 0o077 and not is_mounted and not _is_on_a_volume(path, found):
         raise FileRefused(
             f"holds a secret but is open to others (mode {mode:04o}): chmod 600 it, so that only "
             "its owner can read it"
         )
+
+
+def _is_on_a_volume(path: Path, found: os.stat_result) -> bool:
+    """True for a file that only its group can use besides its owner, on a volume that is given to
+    that group: Kubernetes (``fsGroup``) sets the group's rights on every file at each start.
+    """
+    folder = os.stat(os.path.dirname(os.path.realpath(path)))
+    is_given = folder.st_mode & stat.S_ISGID and folder.st_gid == found.st_gid
+    return bool(is_given) and not found.st_mode & 0o007 and _is_private_group(found)
 
 
 def _refuse_foreign_way(path: Path, trusted: Collection[int]) -> set[str]:
@@ -203,19 +212,22 @@ def _others_can_write(found: os.stat_result) -> bool:
 
 
 def _is_private_group(found: os.stat_result) -> bool:
-    """True for a group with one member, the owner: distributions give each user one, and let it
-    write by default (umask 002). Root needs none.
+    """True for a group of our process in which no account is but root's and our own.
+
+    Distributions give each user such a group and let it write by default (umask 002), and
+    Kubernetes gives volumes to one (``fsGroup``). root needs none.
     """
-    if found.st_uid == 0:
+    ours, gid = os.geteuid(), found.st_gid
+    if ours == 0 or gid not in {os.getegid(), *os.getgroups()}:
         return False
     try:
-        owner, group = pwd.getpwuid(found.st_uid), grp.getgrgid(found.st_gid)
+        members = set(grp.getgrgid(gid).gr_mem)
     except KeyError:
-        return False
-    if owner.pw_gid != group.gr_gid or set(group.gr_mem) - {owner.pw_name}:
-        return False
-    return not any(
-        other.pw_gid == group.gr_gid and other.pw_uid != owner.pw_uid for other in pwd.getpwall()
+        members = set()
+    return all(
+        account.pw_uid in {0, ours}
+        for account in pwd.getpwall()
+        if account.pw_gid == gid or account.pw_name in members
     )
 
 

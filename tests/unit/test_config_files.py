@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ctrader_twisted import config_files
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.settings import load
-from ctrader_twisted.web.keys import KeyRing
+from ctrader_twisted.web.keys import KeyRing, add_key, list_keys
 
 OTHER = 54321
 IS_ROOT = os.geteuid() == 0
@@ -170,30 +172,61 @@ class WritableTest(FileCase):
             self.assertIn("a", self.refusal(read, self.folder / "a"))
 
     def test_private_group(self) -> None:
-        """A group that has no member but the owner may write, as distributions let it (umask 002);
-        root's may not, since root needs none.
+        """A group of ours in which nobody else is may write, as distributions let it (umask 002)
+        and as volumes of Kubernetes are; root's may not, since root needs none.
         """
 
-        class Account:
-            pw_name, pw_uid, pw_gid = "jane", OTHER, OTHER
+        def account(name: str, uid: int, gid: int) -> Any:
+            return pwd.struct_passwd((name, "", uid, gid, "", "/", ""))
 
-        class Group:
-            gr_gid = OTHER
-            gr_mem: tuple[str, ...] = ()
+        root, jane, joe = account("root", 0, 0), account("jane", 7, 7), account("joe", 8, 8)
+        group, foreign = 7, 9
 
-        self.patch(config_files.pwd, "getpwuid", lambda uid: Account)
-        self.patch(config_files.grp, "getgrgid", lambda gid: Group)
-        others: list[Any] = [Account]
-        self.patch(config_files.pwd, "getpwall", lambda: others)
-        found = os.stat_result((0o100664, 0, 0, 1, OTHER, OTHER, 0, 0, 0, 0))
-        self.assertFalse(config_files._others_can_write(found))
-        Group.gr_mem = ("jane", "joe")
-        self.assertTrue(config_files._others_can_write(found))
-        Group.gr_mem = ()
-        others.append(type("Joe", (), {"pw_name": "joe", "pw_uid": 5, "pw_gid": OTHER}))
-        self.assertTrue(config_files._others_can_write(found))
-        of_root = os.stat_result((0o100664, 0, 0, 1, 0, 0, 0, 0, 0, 0))
-        self.assertTrue(config_files._others_can_write(of_root))
+        def others_can_write(
+            accounts: list[Any], members: list[str], *, gid: int = group, uid: int = 7
+        ) -> bool:
+            self.patch(os, "geteuid", lambda: uid)
+            self.patch(os, "getegid", lambda: 7)
+            self.patch(os, "getgroups", list)
+            self.patch(config_files.pwd, "getpwall", lambda: accounts)
+            entry = grp.struct_group(("g", "", gid, members))
+            self.patch(config_files.grp, "getgrgid", lambda gid: entry)
+            found = os.stat_result((0o100664, 0, 0, 1, 0, gid, 0, 0, 0, 0))
+            return config_files._others_can_write(found)
+
+        self.assertFalse(others_can_write([root, jane, joe], []))
+        self.assertFalse(others_can_write([root, jane, joe], ["jane", "root"]))
+        self.assertFalse(others_can_write([root], []), "a container's user without a name")
+        self.assertTrue(others_can_write([root, jane, joe], ["joe"]))
+        self.assertTrue(others_can_write([root, jane, account("joe", 8, group)], []))
+        self.assertTrue(others_can_write([root, jane, joe], [], gid=foreign))
+        self.assertTrue(others_can_write([root, jane, joe], [], uid=0))
+
+    @needs_root
+    def test_volume_of_a_container(self) -> None:
+        """Kubernetes' fsGroup: a folder of root that the group of our user may write to."""
+        for gid, is_ours in ((OTHER, True), (OTHER + 1, False)):
+            path = self.make("keys.json")
+            os.chown(path, OTHER, OTHER)
+            os.chown(self.folder, 0, gid)
+            self.folder.chmod(0o2775)
+            os.setegid(OTHER)
+            os.seteuid(OTHER)
+            try:
+                if is_ours:
+                    KeyRing(path)
+                    add_key(path, "a", ["read"], "now")
+                    # As every file there is after the next start of the container.
+                    path.chmod(0o660)
+                    os.chown(path, -1, OTHER)
+                    self.assertEqual(len(list_keys(path)), 1)
+                    path.chmod(0o664)
+                    self.assertIn("mode 0664", self.refusal(KeyRing, path))
+                else:
+                    self.assertIn("mode 2775", self.refusal(KeyRing, path))
+            finally:
+                os.seteuid(0)
+                os.setegid(0)
 
 
 class OwnerTest(FileCase):
