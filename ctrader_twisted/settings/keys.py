@@ -202,7 +202,7 @@ KEYS: tuple[Key, ...] = (
     _key("simulator", "seed", whole(0, 2**63 - 1), "1",
          "The same seed gives the same prices."),
     _key("simulator", "rate", number(100_000, zero=True), "50",
-         "Price changes per second, of all symbols together."),
+         "Price changes per second, of all listed symbols together, subscribed or not."),
     _key("simulator", "symbols", whole(0, 10_000), "0",
          "Synthetic symbols to add to the usual thirty, for load."),
 )

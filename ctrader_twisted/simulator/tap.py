@@ -88,7 +88,7 @@ class Options(usage.Options):
             "rate",
             "r",
             50.0,
-            "Ticks a second over all symbols.",
+            "Ticks a second over all listed symbols, subscribed or not.",
             _number(float, 0, 1e6, "a number from 0 to 1000000"),
         ],
         [

@@ -46,6 +46,22 @@ class Steps(VenueCase):
         self.assertLess(abs(bids_only + asks_only - 0.4), 0.05)
         self.assertFalse([one for one in moves if one.bid_points is one.ask_points is None])
 
+    def test_the_rate_is_shared_by_weight(self) -> None:
+        """The rate is that of all listed symbols: eleven large ones and 39 of 100 synthetic ones
+        are about half of it, and all of them all.
+        """
+        symbols = instruments(100)
+        large = "EURUSD GBPUSD USDJPY AUDUSD XAUUSD XAGUSD US500 US100 DE40 BTCUSD ETHUSD"
+        board = large.split() + [f"SYM{number:03d}" for number in range(39)]
+        chosen = {one.symbol_id for one in symbols if one.name in board}
+        self.assertEqual(len(chosen), 50)
+        weights = {one.symbol_id: one.weight for one in symbols}
+        share = sum(weights[number] for number in chosen) / sum(weights.values())
+        self.assertEqual((share * 226, sum(weights.values())), (112, 226))
+        walk = Walk(symbols, 1)
+        hits = sum(walk.step().symbol_id in chosen for _ in range(20_000))
+        self.assertLess(abs(hits / 20_000 - share), 0.02)
+
     def test_prices_are_possible(self) -> None:
         """Always positive, bid below ask, rounded to the digits, and near where they began."""
         listed = {one.symbol_id: one for one in instruments()}
