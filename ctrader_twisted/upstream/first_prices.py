@@ -69,19 +69,21 @@ class FirstPrices:
     def _look(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        silent = []
+        silent, newly = [], 0
         for symbol_id, at in list(self._due.items()):
             if self._heard(symbol_id):
                 del self._due[symbol_id]
                 self._times.pop(symbol_id, None)
             elif at <= now:
                 del self._due[symbol_id]
+                newly += symbol_id not in self._times
                 self._times[symbol_id] = self._times.get(symbol_id, 0) + 1
                 silent.append(symbol_id)
-        if silent:
+        if newly:
             self.log.warn(
                 "{count} confirmed subscriptions have sent no first price; they are renewed",
-                count=len(silent),
+                count=newly,
             )
+        if silent:
             self._renew(silent)
         self._wake()

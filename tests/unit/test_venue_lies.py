@@ -8,6 +8,7 @@ from typing import Any
 from ctrader_twisted.accounts import Wanted
 from ctrader_twisted.pb import common_pb2, model_pb2
 from tests.unit.joined_daemon import JoinedCase
+from tests.unit.log_lines import LogLines
 
 SUBSCRIBE, UNSUBSCRIBE = "ProtoOASubscribeSpotsReq", "ProtoOAUnsubscribeSpotsReq"
 DETAILS, LIST = "ProtoOASymbolByIdReq", "ProtoOASymbolsListReq"
@@ -123,6 +124,16 @@ class OnceTest(LiesCase):
         self.mischief.error(SUBSCRIBE, "ALREADY_SUBSCRIBED", times=7)
         self.reconnect()
         self.assert_served(within_s=30)
+
+    def test_no_first_price_is_logged_once(self) -> None:
+        """A symbol that has no price at all is renewed ever less often, and told once."""
+        lines = LogLines(self)
+        self.mischief.pretend(SUBSCRIBE, times=0)
+        self.reconnect()
+        asked = len(self.joint.requests())
+        self.run_for(600)
+        self.assertEqual(len(lines.about("no first price")), 1)
+        self.assertLess(len(self.joint.requests()) - asked, 100)
 
 
 class ForAWhileTest(LiesCase):

@@ -175,7 +175,8 @@ stream.on('symbol', ({ symbol, available, message }) => {
   if (!quote) return;
   quote.trouble = '';
   quote.waitsFor = available ? '' : message;
-  markOld(quote.symbol, !available);
+  // What is shown stays old until there is a new price.
+  markOld(quote.symbol, true);
   log.add(available ? 'ok' : 'wait', `${symbol} ${available ? 'is available again' : 'is not available now'}`, message);
 });
 
