@@ -82,7 +82,9 @@ class Siege(Fault):
 
 
 SIEGES = [
-    Siege("refuse", lambda m: (m.refuse(), m.drop()), "the connection broke"),
+    Siege(
+        "refuse", lambda m: (m.refuse(), m.drop()), "closed the connection during the TLS handshake"
+    ),
     Siege("refuse, port closed", lambda m: (m.refuse("port"), m.drop()), "connection refused"),
     Siege("mute from now on", lambda m: (m.mute(True), m.drop()), "ApplicationAuthReq was not"),
     Siege("stalled from now on", lambda m: (m.stall(True), m.drop()), "not ready 1.5 s after"),
@@ -96,7 +98,7 @@ SIEGES = [
     Siege(
         "maintenance",
         lambda m: (m.maintenance(60), m.drop()),
-        "the connection broke",
+        "closed the connection during the TLS handshake",
     ),
 ]
 
