@@ -154,9 +154,10 @@ class ClosedPipeTest(OutputCase):
             self.assertIn(f"\x1b[{32 if ready else 31}mconnected", out.getvalue())
 
     def test_doctor(self) -> None:
-        """1 when a link is broken: here no daemon runs."""
-        self.assertEqual(self.run_into(Closed(), "doctor")[0], 1)
-        self.assertEqual(self.run_into(Closed(), "doctor", "--json")[0], 1)
+        """1 when a link is broken: no daemon can run at that port."""
+        nowhere = ("--url", "http://127.0.0.1:1")
+        self.assertEqual(self.run_into(Closed(), "doctor", *nowhere)[0], 1)
+        self.assertEqual(self.run_into(Closed(), "doctor", "--json", *nowhere)[0], 1)
 
 
 class VersionTest(OutputCase):
