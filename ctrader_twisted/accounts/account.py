@@ -36,8 +36,8 @@ class AccountListener(Protocol):
         """A tick that somebody wants. Called for every tick, so it must be cheap."""
 
     def want_changed(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
-        """A want that was accepted cannot be had now, is had after all, or was removed since the
-        symbol does not exist (see `Wanted`).
+        """An accepted subscription has become unavailable, is active again, or was removed because
+        the symbol does not exist (see `Wanted`).
         """
 
     def feed_health(self, news: FeedNews) -> None:
@@ -135,7 +135,7 @@ class Account:
         return group.listing[1]
 
     def exists(self, name: str) -> bool:
-        """Whether a list of this account ever had this name; True while there was none."""
+        """Whether any list of this account had this name; True before the first list."""
         catalogue = self._feed.catalogue
         return catalogue is None or bool(catalogue.by_name(name) or catalogue.former(name))
 
@@ -149,8 +149,8 @@ class Account:
         return 0 if subscriptions is None else len(subscriptions.confirmed)
 
     def unavailable(self) -> dict[str, int]:
-        """How many symbols are wanted and cannot be had now, by the code that clients were told;
-        a code of the venue that we do not know counts as UNKNOWN_CODE.
+        """Count the wanted symbols that are unavailable, by the code sent to clients; codes of the
+        venue that we do not know are counted as UNKNOWN_CODE.
         """
         wanted, told = self._wanted(), self._feed.unavailable
         codes = [told[key].code or "" for key in told.keys() & wanted]

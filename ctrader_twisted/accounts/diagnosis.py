@@ -87,7 +87,7 @@ def _symbol(feed: Feed, symbol: Symbol) -> Link:
 
 
 def _list_again(feed: Feed) -> str:
-    """When the venue is asked for its list of symbols, as the end of a sentence."""
+    """The end of a sentence: when the list is requested again; empty if it is not."""
     wait_s = feed.listing.next_s()
     return "" if wait_s is None else f"; the list is asked for again in {max(0.0, wait_s):.0f} s"
 

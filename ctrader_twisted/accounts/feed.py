@@ -58,8 +58,9 @@ class Feed:
         batch: int,
         make_watch: Callable[..., Watch] | None = None,
     ) -> None:
-        """``wanted``: the keys to subscribe; ``deliver`` takes whole ticks; ``change``: what
-        became of a key that is wanted. ``run_id`` begins the name of every epoch.
+        """``wanted()``: the keys to subscribe; ``deliver`` takes whole ticks; ``change(key,
+        wanted)``: a wanted key became unavailable, active or refused. ``run_id`` begins the name
+        of every epoch.
         ``make_watch``: makes who looks after the freshness of what comes (see `Watch`).
         """
         self.session = Session(
@@ -70,7 +71,7 @@ class Feed:
         self._metrics = metrics
         self._wanted = wanted
         self._causes = Causes(clock, wanted)
-        # By key: what clients were told of wants that cannot be had now.
+        # By key: what clients were last told about a wanted symbol that is unavailable.
         self.unavailable: dict[str, Wanted] = {}
         self.listing = Listing(clock=clock, metrics=metrics, ask=self.session.list_again)
         self._names = Names(
@@ -163,7 +164,7 @@ class Feed:
             self._relist_soon()
 
     def relisted(self, catalogue: Catalogue) -> None:
-        """The list of symbols as the venue has it now. Wants stay, also for what it leaves out."""
+        """Take a new list of symbols. What clients want stays wanted even if the list lacks it."""
         before = self.catalogue
         if self.listing.take(catalogue) and self.catalogue is not None:
             renamed = self.catalogue.renamed_since(before) if before else []
@@ -182,7 +183,7 @@ class Feed:
             self.subscriptions.pursue()
 
     def not_relisted(self) -> None:
-        """The venue gave no list."""
+        """The request for a new list of symbols failed."""
         self.listing.failed()
 
     # -- what the account asks
@@ -201,7 +202,7 @@ class Feed:
         return self.ticks.newest(self._names.ids(names, self.catalogue) if self.catalogue else ())
 
     def forget_all_but(self, wanted: Collection[str]) -> None:
-        """Why what is not wanted any more could not be had does not matter."""
+        """Drop what clients were told about symbols that are not in ``wanted``."""
         for key in [key for key in self.unavailable if key not in wanted]:
             del self.unavailable[key]
 
@@ -298,7 +299,7 @@ class Feed:
             self.listing.soon()
 
     def _moved(self, before: Catalogue | None, now: Catalogue) -> list[int]:
-        """The ids by which an earlier list had what is wanted, where they are others now."""
+        """The former ids of wanted symbols whose id has changed."""
         pairs = (
             [(before.by_name(key), now.by_name(key)) for key in self._wanted()] if before else ()
         )
@@ -320,7 +321,7 @@ class Feed:
         return {s.symbol_id for s in symbols if s is not None and s.enabled}
 
     def _review(self) -> None:
-        """What the newest list means for what is wanted."""
+        """Compare the wanted symbols with the newest list, and tell clients what changed."""
         catalogue, is_wanting = self.catalogue, False
         if catalogue is None:
             return
@@ -332,13 +333,13 @@ class Feed:
             if missing.pending:
                 self._cannot_be_had(key, missing)
             elif self.listing.lists > 1:
-                # Wanted before there was a list, and in none of them.
+                # Accepted before there was a list, and in neither of the first two.
                 self._tell(key, missing)
                 self._causes.drop([key])
         self.listing.is_wanting(is_wanting)
 
     def _cannot_be_had(self, key: str, wanted: Wanted) -> None:
-        """The want is kept; clients are told why, once for each reason."""
+        """Tell clients why a wanted symbol is unavailable, once for each code; it stays wanted."""
         before = self.unavailable.get(key)
         if before is not None and before.code == wanted.code:
             return

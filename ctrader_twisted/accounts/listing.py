@@ -1,9 +1,8 @@
-"""The venue's lists of symbols: which one is in force, and when the next is asked for.
+"""The venue's lists of symbols: which one is in force, and when the next is requested.
 
-A venue that is not whole yet after a restart gives lists that are empty or short. One that lost
-most of what the list before it had is not believed: the catalogue stays as it was, and the venue
-is asked again soon. A list that is short for a long time is what the venue means; an empty one
-never is.
+A venue that has just restarted may send lists that are empty or short. A list without most of the
+symbols of the one before is rejected: the catalogue stays as it was, and the venue is asked again
+soon. A list that has been short for `DOUBTED_S` is accepted; an empty one never is.
 """
 
 from __future__ import annotations
@@ -17,34 +16,36 @@ from ctrader_twisted import errands
 from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.metrics import Metrics
 
-# The list of symbols is fetched again when it may be out of date, but not at every typing error.
+# Seconds between two requests for a list that may be out of date, so that clients that ask for
+# unknown names do not cause a request each.
 RELIST_SOON_S = 1.0
 RELIST_PAUSE_S = 60.0
-# Where a list cannot be right, or lacks what somebody wants: so soon, each time twice as late, up
-# to RELIST_PAUSE_S.
+# Seconds until the next request if a list was rejected or lacks a wanted symbol; doubled each time,
+# up to RELIST_PAUSE_S.
 RELIST_FIRST_S = 2.0
-# For so long a list that is much shorter than the one before is taken for a fault of the venue.
+# Seconds for which a much shorter list is taken for a fault of the venue.
 DOUBTED_S = 900.0
-# A list that lost a symbol is looked at again so often, also when nobody wants that symbol.
+# How many further lists are requested after one that lost a symbol, even one that is not wanted.
 LOOKS = 3
 
 
 class Listing:
-    """The catalogue of one account, and the lists that it is made from."""
+    """The catalogue of one account, made from the venue's lists, and the timer of the next list."""
 
     log = Logger()
     catalogue: Catalogue | None = None
-    # Why the newest list is not in force; empty when it is.
+    # Why the newest list was rejected; empty if it is in force.
     fault = ""
     _timer: IDelayedCall | None = None
     _for = ""
     _doubted_since: float | None = None
     _has_asked = False
-    # Whether the newest list lacks what somebody wants, and how many lists in a row were not right.
+    # Whether the newest list lacks a wanted symbol; how many requests in a row were made for one
+    # that does not; how many are still to come after a list that lost a symbol.
     _is_wanting, _in_vain, _looks = False, 0, 0
 
     def __init__(self, *, clock: IReactorTime, metrics: Metrics, ask: Callable[[], None]) -> None:
-        """``ask`` asks the venue for its list; `take` or `failed` follow."""
+        """``ask()`` requests the list from the venue; a call of `take` or `failed` follows."""
         self._clock = clock
         self._metrics = metrics
         self._ask = ask
@@ -52,7 +53,7 @@ class Listing:
         self.lists = 0
 
     def take(self, listed: Catalogue) -> bool:
-        """A new list: True when it is in force now, False when it is not believed."""
+        """Accept or reject a new list; True if it is in force now."""
         self._listed_at = self._clock.seconds()
         before = self.catalogue
         if before is not None and listed.is_fraction_of(before) and self._is_doubtful(listed):
@@ -71,7 +72,7 @@ class Listing:
         return True
 
     def is_wanting(self, wanting: bool) -> None:
-        """The newest list lacks something that somebody wants, or does not."""
+        """Note whether the newest list lacks a wanted symbol; if so, request the next one soon."""
         self._is_wanting = wanting or bool(self.fault)
         if self._is_wanting or self._looks:
             self._looks = max(0, self._looks - 1)
@@ -80,25 +81,25 @@ class Listing:
             self._in_vain = 0
 
     def failed(self) -> None:
-        """The venue gave no list."""
+        """Schedule the next request: the venue sent no list."""
         if self._is_wanting:
             self._later()
         else:
             self._in(RELIST_PAUSE_S)
 
     def soon(self) -> None:
-        """The list may be out of date."""
-        # The first list of all has never been compared with another.
+        """Schedule a request, since the list may be out of date."""
+        # Only a second list tells whether the first one was whole, so it follows early.
         pause_s = RELIST_PAUSE_S if self.lists > 1 or self._has_asked else RELIST_FIRST_S
         since = self._clock.seconds() - self._listed_at
         self._in(max(RELIST_SOON_S, pause_s - since))
 
     def next_s(self) -> float | None:
-        """In how many seconds the venue is asked for its list; None when it is not."""
+        """Seconds until the next list is requested; None if no request is scheduled."""
         return None if self._timer is None else self._timer.getTime() - self._clock.seconds()
 
     def end(self) -> None:
-        """The life of the session is over; the next begins with a list."""
+        """Cancel the next request: the session ended, and the next one begins with a list."""
         self._in_vain = 0
         if self._timer is not None:
             self._timer.cancel()
@@ -137,7 +138,7 @@ class Listing:
 
     def _now(self) -> None:
         self._timer, self._has_asked = None, True
-        # Asked counts as listed: a venue that gives no list is not to be asked every second.
+        # A request counts as a list, so that a venue that sends none is not asked every second.
         self._listed_at = self._clock.seconds()
         with errands.on_behalf_of(self._for):
             self._ask()

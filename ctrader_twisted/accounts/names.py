@@ -22,16 +22,16 @@ from ctrader_twisted.upstream.subscriptions import Subscriptions
 # nothing from being remembered.
 REMEMBERED = 64
 
-# What keeps a symbol from being asked for, as the list has it.
+# Codes that come from the list of symbols, not from a refusal of the venue.
 OF_THE_LIST = frozenset({"SYMBOL_DISABLED", "SYMBOL_NOT_LISTED"})
 
 
 class Wanted(Struct, frozen=True, gc=False):
-    """What became of one name in a request to subscribe.
+    """The result for one name of a request to subscribe.
 
-    ``name`` is the catalogue's spelling where the symbol is known; ``pending`` until the venue has
-    confirmed. ``code`` and ``message`` are set when it cannot be had: now, and the want is kept,
-    when it is ``pending``; else it is refused.
+    ``name`` is the catalogue's spelling if the symbol is known; ``pending`` until the venue has
+    confirmed. ``code`` and ``message`` say why there are no prices: with ``pending`` the symbol is
+    unavailable for now and stays wanted, without it the name is refused.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Wanted(Struct, frozen=True, gc=False):
 
     @property
     def is_refused(self) -> bool:
-        """Whether it is not wanted any more."""
+        """Whether the name was refused, so that it is not wanted any more."""
         return self.code is not None and not self.pending
 
 
 class Meaning(Struct, frozen=True):
-    """What a list of names means: each of them, in order, and the keys (upper-case names) of those
-    that are wanted. ``is_had``: of all of them the venue has confirmed and described.
+    """The results for a list of names, in order, and the keys (upper-case names) of those that are
+    wanted. ``is_had``: the venue has confirmed and described all of them.
     """
 
     wanted: tuple[Wanted, ...]
@@ -76,8 +76,8 @@ class Names:
         relist: Callable[[], None],
         unavailable: Mapping[str, Wanted] = MappingProxyType({}),
     ) -> None:
-        """``relist`` asks for a new list of symbols, since somebody knows one that we do not;
-        ``unavailable``: by key, what clients were told of symbols that cannot be had now.
+        """``relist()`` requests a new list of symbols, called for a name that is not in the newest;
+        ``unavailable``: by key, what clients were told about symbols that are unavailable.
         """
         self._causes = causes
         self._relist = relist
@@ -107,7 +107,7 @@ class Names:
         return [s.symbol_id for s in found if s is not None and s.enabled]
 
     def look_up(self, name: str, catalogue: Catalogue | None, ours: Subscriptions | None) -> Wanted:
-        """What one name means to a client that asks for it."""
+        """The result for one name in a request to subscribe."""
         if catalogue is None:
             return Wanted(name, pending=True)
         symbol = catalogue.by_name(name)
@@ -125,7 +125,7 @@ class Names:
         return Wanted(symbol.name, ours is None or symbol.symbol_id not in ours.confirmed)
 
     def missing(self, name: str, catalogue: Catalogue) -> Wanted | None:
-        """Why a name cannot be asked for, as the list has it; None when it can."""
+        """The result for a name that the list has no enabled symbol for; None if it has one."""
         symbol = catalogue.by_name(name)
         if symbol is None:
             return self._not_listed(name, catalogue)

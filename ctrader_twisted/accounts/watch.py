@@ -20,7 +20,7 @@ from ctrader_twisted.metrics import Freshness
 # While something is silent we look more often, so that its return is told soon.
 SOON_S = 1.0
 NAMED = 5
-# Of how many unknown time zones the log tells, and how much of the name of each.
+# How many unknown time zones are logged at most, and how many characters of each name.
 MOST_UNKNOWN_ZONES, LONGEST_ZONE = 20, 60
 
 
@@ -88,7 +88,7 @@ class Watch:
 
     def _tell_unknown(self, zones: set[str]) -> None:
         for name in sorted(zones - self._unknown_zones):
-            # Each once, and not without end: the venue could name a new one every second.
+            # Bounded, since the venue could name a new one every second.
             if len(self._unknown_zones) < MOST_UNKNOWN_ZONES:
                 self._unknown_zones.add(name)
                 self.log.error(

@@ -32,7 +32,7 @@ class Holiday:
     end_s: int = DAY_S
 
     def covers(self, time_s: float) -> bool:
-        """Whether it is on at that time; never, when nobody knows its time zone."""
+        """Whether that time is within the holiday; False if its time zone is unknown."""
         if zone(self.time_zone) is None:
             return False
         local = _local(time_s, self.time_zone)
@@ -54,8 +54,8 @@ class Hours:
 
     ``sessions``: (start, end) in seconds from Sunday 00:00 of ``time_zone``; the start belongs to
     the session, the end does not. An end before its start, or beyond the week, is in the next week;
-    sessions that touch are one. Without any, or with a time zone that nobody knows, the symbol is
-    taken to trade around the clock: better an alarm too many than a silence that nobody notices.
+    sessions that touch are one. Without sessions, or with an unknown time zone, the symbol is taken
+    to trade around the clock: a false alarm is better than a silence that goes unnoticed.
     """
 
     time_zone: str = "UTC"
@@ -67,7 +67,7 @@ class Hours:
         return self._open_for_s(time_s) is not None and self.holiday(time_s) is None
 
     def unknown_zones(self) -> set[str]:
-        """The time zones in it that nobody knows."""
+        """The names of its time zones that are unknown."""
         names = {self.time_zone, *(holiday.time_zone for holiday in self.holidays)}
         return {name for name in names if zone(name) is None}
 
@@ -112,8 +112,8 @@ ALWAYS_OPEN = Hours()
 
 @lru_cache(maxsize=1024)
 def _merged(sessions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
-    """Sessions as (start, length), those that touch or overlap as one; () for the whole week, and
-    when none has a length.
+    """Sessions as (start, length), merged where they touch or overlap; () if they cover the whole
+    week, or if none has a length.
     """
     parts: list[list[int]] = []
     for start, length in sorted((start % WEEK_S, _length(start, end)) for start, end in sessions):

@@ -33,8 +33,8 @@ CHAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One link. ``since_ms`` (ms since the epoch) where it is known; ``cause`` says what is so,
-    ``code`` is the venue's word for it, ``advice`` what a person can do about a broken one;
+    """One link. ``since_ms`` (ms since the epoch) where it is known; ``cause`` describes its state,
+    ``code`` is the code for that, ``advice`` what a person can do about a broken link;
     ``opens_ms``: when a closed market opens.
     """
 

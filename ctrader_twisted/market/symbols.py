@@ -7,17 +7,17 @@ from typing import Any
 
 from ctrader_twisted.market.model import Symbol
 
-# So many symbols that are not listed any more are remembered; the oldest are forgotten first.
+# How many symbols that are not listed any more are remembered; the oldest are dropped first.
 FORMER_MOST = 10_000
 
 
 class Catalogue:
     """The symbols of one account at one venue. Ids must never be carried to another.
 
-    Names are compared upper-case; of two enabled symbols whose names differ in case only, and of
-    two entries with the same id, the one that was known before counts, else the first.
-    ``shadowed`` holds the others. Symbols of earlier lists stay known: one that the list leaves
-    out can still be asked for by its id, but is not in ``names``.
+    Names are compared upper-case. Of two enabled symbols whose names differ in case only, and of
+    two entries with the same id, the one that was known before is used, else the first;
+    ``shadowed`` holds the others. Symbols of earlier lists stay known: one that the newest list
+    lacks is still found by its id and name, but is not in ``names``.
     """
 
     def __init__(self, symbols: Iterable[Symbol], before: Catalogue | None = None) -> None:
@@ -35,13 +35,13 @@ class Catalogue:
         self._count = len(self._by_id)
         self._former = {} if before is None else self._left_out(before)
         for symbol in self._former.values():
-            # One whose id has another name now is known by that one only.
+            # A symbol whose id has a new name is found by the new one only.
             if symbol.symbol_id not in self._by_id:
                 self._by_id[symbol.symbol_id] = self._by_key[symbol.key] = symbol
 
     def by_name(self, name: str) -> Symbol | None:
-        """The symbol called ``name`` in any case; None when there is none, or it has another name
-        now (see `former`).
+        """The symbol called ``name``, in any case; None if there is none, or if it was renamed (see
+        `former`).
         """
         # Most names come as the keys are: in upper case.
         return self._by_key.get(name) or self._by_key.get(name.upper())
@@ -51,7 +51,7 @@ class Catalogue:
         return self._by_id.get(symbol_id)
 
     def former(self, name: str) -> Symbol | None:
-        """The symbol of an earlier list that this list does not have by that name."""
+        """The symbol that had this name in an earlier list, if this list lacks the name."""
         return self._former.get(name.upper())
 
     def renamed_since(self, before: Catalogue) -> list[tuple[Symbol, Symbol]]:
@@ -63,8 +63,8 @@ class Catalogue:
         ]
 
     def is_fraction_of(self, before: Catalogue) -> bool:
-        """True when this list is without most of the symbols that could be had by an earlier one:
-        it has no symbol, or only disabled ones, or neither names nor ids of more than half.
+        """Whether this list lost most of the enabled symbols of an earlier one: it has no enabled
+        symbol, or neither the names nor the ids of more than half.
         """
         if not self.names:
             return bool(before.names)
@@ -83,7 +83,7 @@ class Catalogue:
     def _choose(
         self, table: dict[Any, Symbol], key: int | str, symbol: Symbol, known: dict[int, Symbol]
     ) -> None:
-        """Of two that claim one place: an enabled one, one that was known before, the first."""
+        """Which of two with one name or id is used: an enabled one, a known one, the first."""
         first = table.setdefault(key, symbol)
         if first is symbol:
             return
@@ -93,7 +93,7 @@ class Catalogue:
             self.shadowed.append(symbol)
 
     def _left_out(self, before: Catalogue) -> dict[str, Symbol]:
-        """The symbols of earlier lists whose names this list does not have, newest last."""
+        """The symbols of earlier lists whose names this list lacks, newest last."""
         earlier = {**before._former, **before._by_key}
         former = [symbol for key, symbol in earlier.items() if key not in self._by_key]
         return {symbol.key: symbol for symbol in former[-FORMER_MOST:]}

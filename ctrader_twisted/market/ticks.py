@@ -52,8 +52,8 @@ class Ticks:
         quote.is_round = details.digits >= POINT_DIGITS
 
     def update(self, spot: SpotUpdate) -> Tick | None:
-        """The tick that ``spot`` completes; None while a side or the digits are unknown, and when
-        it brings neither side.
+        """The tick that ``spot`` completes; None if ``spot`` has neither side, or while a side or
+        the digits are unknown.
         """
         quote = self._quotes.get(spot.symbol_id)
         if quote is None:
@@ -87,7 +87,7 @@ class Ticks:
         quote = self._quotes.get(symbol_id)
         if quote is None or quote.tick is not None:
             return None
-        # An update without a side is no tick; the side that is known is said again.
+        # An update without a side is no tick; otherwise the other side is the remembered one.
         return self.update(
             SpotUpdate(0, symbol_id, quote.bid, quote.ask, quote.time_ms, quote.received_ms)
         )
@@ -98,7 +98,7 @@ class Ticks:
         return None if quote is None else quote.tick
 
     def is_priced(self, symbol_id: int) -> bool:
-        """Whether a price of this symbol came since the venue last stopped sending it."""
+        """Whether a price of this symbol has come since its subscription began."""
         quote = self._quotes.get(symbol_id)
         return quote is not None and (quote.bid or quote.ask) > 0
 

@@ -1,4 +1,4 @@
-"""The time zones that the venue names: read when it is certain what they mean, else unknown."""
+"""Time zones by the names that the venue uses; a name whose meaning is not certain is unknown."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from zoneinfo import ZoneInfo, available_timezones
 _OFFSET = re.compile(r"(?:GMT|UTC|UT)?([+-])(\d{1,2})(?::?([0-5]\d))?", re.ASCII)
 _UTC = frozenset({"UTC", "GMT", "UT", "Z", "ZULU"})
 _MOST_HOURS = 14
-# They mean something else on each machine, or nothing.
+# Names of tzdata files whose content depends on the machine, or that are no zones.
 _NOT_CERTAIN = frozenset({"localtime", "posixrules", "factory"})
-
-
 _LONGEST_NAME = 64
 
 
 def zone(name: str) -> tzinfo | None:
-    """The time zone of that name, however it is capitalised; None when nobody knows it."""
+    """The time zone of that name, in any capitals; None if it is unknown."""
     return None if len(name) > _LONGEST_NAME else _zone(name)
 
 

@@ -101,7 +101,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         now_ms: Callable[[], int],
         place: Callable[[str], str],
     ) -> None:
-        """``place`` gives host and port, with the address that is its argument ("": none yet)."""
+        """``place(address)`` returns host, port and address as text; "": no address tried yet."""
         self._clock = clock
         self._place = place
         self._address = ""
@@ -154,7 +154,7 @@ class OpenApiFactory(ReconnectingClientFactory):
     def _too_late(self, connector: IConnector) -> None:
         seconds, stage = self._policy.connect_timeout_s, self._stage
         if self.link is not None and self.link.is_arriving(seconds):
-            # A long list of symbols over a slow line; the frame has a bound of its own.
+            # A long list of symbols over a slow line; the frame has a deadline of its own.
             self._deadline = self._clock.callLater(LOOK_AGAIN_S, self._too_late, connector)
             return
         self._deadline = None
@@ -209,7 +209,7 @@ class OpenApiFactory(ReconnectingClientFactory):
         if self._late is None:
             self._ended(cause)
         elif isinstance(cause, ConnectFailed):
-            # It knows the addresses that did not answer.
+            # Its text names the addresses that did not answer.
             self._ended(self._late, f"{cause}; {self._late}")
         else:
             self._ended(self._late)

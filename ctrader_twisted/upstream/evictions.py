@@ -1,27 +1,30 @@
-"""How often in a row the venue ended something soon after it was ready, and what that may mean."""
+"""Detection of a second program that uses the same account or client id.
+
+The venue then ends one side's session or connection whenever the other side opens its own.
+"""
 
 from __future__ import annotations
 
-# What was ready for so long was not ended because of another program that came.
+# Seconds after which an end is no sign of another program.
 SPELL_S = 300.0
-# The first times may be chance: a restart of the venue, a network that was away.
+# Fewer ends in a row may be chance, such as a restart of the venue or a network failure.
 MANY = 3
 
 
 class Evictions:
-    """The ends in a row of one account's session, or of one connection, that the venue caused."""
+    """Counts how often in a row the venue ended a session or connection soon after it was ready."""
 
     def __init__(self, what: str) -> None:
-        """``what`` two programs may be fighting for."""
+        """``what``: the account or client id that another program may use, for `explain`."""
         self._what = what
         self._number = 0
 
     def count(self, ready_s: float) -> None:
-        """It was ended by the venue, ``ready_s`` seconds after it was ready."""
+        """Count an end that the venue caused ``ready_s`` seconds after the start."""
         self._number = self._number + 1 if ready_s < SPELL_S else 1
 
     def explain(self, reason: str) -> str:
-        """The reason of the last end, with a hint when there were many in a row."""
+        """Return ``reason``, with a hint at another program after `MANY` ends in a row."""
         if self._number < MANY:
             return reason
         return (

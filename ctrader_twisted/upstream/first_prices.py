@@ -1,7 +1,8 @@
-"""The first price of each subscription: the venue sends one at once, also from a closed market.
+"""Renewal of confirmed subscriptions that bring no price.
 
-Where none comes the venue has confirmed, or said that it was so before, what it does not do. A
-subscription like that is ended and begun again, ever less often.
+The venue sends the first price of a subscription at once, even if the market is closed. If none
+comes, the confirmation was false: the subscription is ended and begun again, with a delay that
+doubles up to `LONGEST_S`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ LONGEST_S = 60.0
 
 
 class FirstPrices:
-    """Looks whether a price came after each confirmed subscription, and has it renewed if not."""
+    """Waits for the first price of each confirmed subscription, and renews those without one."""
 
     log = Logger()
     _timer: IDelayedCall | None = None
@@ -28,8 +29,8 @@ class FirstPrices:
         heard: Callable[[int], bool],
         renew: Callable[[Collection[int]], None],
     ) -> None:
-        """``heard``: whether a price of a symbol has come since it was subscribed; ``renew`` ends
-        subscriptions and begins them again.
+        """``heard(id)``: whether a price has come since the symbol was subscribed; ``renew(ids)``
+        ends subscriptions and begins them again.
         """
         self._clock = clock
         self._heard = heard
@@ -38,7 +39,7 @@ class FirstPrices:
         self._times: dict[int, int] = {}
 
     def expect(self, symbol_ids: Collection[int]) -> None:
-        """These were confirmed now."""
+        """Expect a price of each of these symbols, which the venue has just confirmed."""
         now = self._clock.seconds()
         for symbol_id in symbol_ids:
             if self._heard(symbol_id):
@@ -49,19 +50,19 @@ class FirstPrices:
         self._wake()
 
     def stop(self, symbol_ids: Collection[int]) -> None:
-        """These are not subscribed any more."""
+        """Expect no price of these symbols any more: they were unsubscribed."""
         for symbol_id in symbol_ids:
             self._due.pop(symbol_id, None)
 
     def end(self) -> None:
-        """The life of the session is over."""
+        """Expect nothing any more: the session ended."""
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _wake(self) -> None:
-        # A look that comes too early finds nothing, and waits for the next.
+        # A timer that is too early does no harm: `_look` sets the next one.
         if self._timer is None and self._due:
             wait_s = max(0.0, min(self._due.values()) - self._clock.seconds())
             self._timer = self._clock.callLater(wait_s, self._look)

@@ -1,7 +1,7 @@
-"""The frame that is still arriving: how much of it is there, and how long it may take.
+"""Progress and deadline of the frame that is still arriving.
 
-A long answer over a slow line takes longer than any deadline of a request. While its bytes come in
-nothing else can arrive, so no deadline rings; in return each frame has a bound of its own.
+A long answer over a slow line can take longer than the deadline of its request. While its bytes
+come in, no other frame can arrive, so request deadlines wait; instead each frame has a deadline.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 PREFIX_BYTES = 4
-# A frame of that size is whole at the next read, unless the line is slow.
+# A smaller frame is complete at the next read, unless the line is slow.
 LARGE_BYTES = 65_536
-# So is any other after so long.
+# Seconds after which a frame of any size counts as long.
 SLOW_S = 1.0
 
 
 class PartialFrame:
-    """What was read of a frame that is not complete; one for each connection."""
+    """The incomplete frame of one connection; calls ``too_slow`` if it misses its deadline."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class PartialFrame:
         timeout_s: float,
         too_slow: Callable[[BaseException], None],
     ) -> None:
-        """``too_slow`` is called when a frame is not complete ``timeout_s`` after it began."""
+        """``too_slow(error)`` is called if a frame is incomplete ``timeout_s`` after its start."""
         self._clock = clock
         self._timeout_s = timeout_s
         self._too_slow = too_slow
@@ -36,22 +36,22 @@ class PartialFrame:
         self._timer: IDelayedCall | None = None
 
     def look(self, rest: bytes, read: int) -> None:
-        """``rest`` is what is left behind the last whole frame, after a read of ``read`` bytes."""
+        """Note what a read of ``read`` bytes left: ``rest`` follows the last complete frame."""
         before, self._rest = len(self._rest), rest
         if not rest:
             return
         now = self._grew_at = self._clock.seconds()
         if before and len(rest) == before + read:
-            # Nothing was taken away: it is the same frame, and longer.
+            # No frame was completed by this read, so it is still the same one.
             return
         self._began_at = now
         if self._timer is None:
             self._timer = self._clock.callLater(self._timeout_s, self._check)
 
     def is_arriving(self, within_s: float) -> bool:
-        """Whether a frame is on its way, the newest byte of which is not older than ``within_s``.
+        """Whether a long frame is arriving and its newest byte is at most ``within_s`` old.
 
-        A small one that has only begun does not count: on a busy connection there always is one.
+        A small frame that has just begun does not count: a busy connection always has one.
         """
         if not self._rest:
             return False
@@ -60,7 +60,7 @@ class PartialFrame:
         return is_long and now - self._grew_at < within_s
 
     def stop(self) -> None:
-        """The connection is over."""
+        """Cancel the deadline: the connection ended."""
         self._rest = b""
         if self._timer is not None:
             self._timer.cancel()
@@ -77,7 +77,7 @@ class PartialFrame:
             return
         left_s = self._began_at + self._timeout_s - self._clock.seconds()
         if left_s > 0:
-            # The one that the timer was for is complete, and this one began later.
+            # The timer was set for an earlier frame, which is complete.
             self._timer = self._clock.callLater(left_s, self._check)
             return
         size = f" of {self._announced()} bytes" if len(self._rest) >= PREFIX_BYTES else ""

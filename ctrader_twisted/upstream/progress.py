@@ -14,7 +14,7 @@ STAGES = ("socket", "tls", "application")
 _ADVICE = {
     "socket": "Check the network, CTRADER_OPENAPI_HOST and CTRADER_OPENAPI_PORT, and that a "
     "firewall lets us out to that port; the attempts go on by themselves.",
-    # With an error of its own TLS brings its own advice; this is for one that takes too long.
+    # Only for a handshake that takes too long: a failed one has the advice of its error.
     "tls": HandshakeTimeout.advice,
     "application": "Check CTRADER_CLIENT_ID and CTRADER_CLIENT_SECRET; the attempts go on.",
 }

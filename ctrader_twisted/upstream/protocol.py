@@ -42,7 +42,7 @@ from ctrader_twisted.wire.codec import (
 )
 
 SILENT_LOOKS = 4
-# Of how many payload types the log says that they are ignored, on one connection.
+# Log at most this many payload types as ignored, on one connection.
 MOST_TOLD = 100
 KEEPALIVE_PROBES, KEEPALIVE_INTERVAL_S = 3, 5
 
@@ -154,8 +154,8 @@ class OpenApiProtocol(Int32StringReceiver):
         cast(ITCPTransport, self.transport).abortConnection()
 
     def is_arriving(self, within_s: float) -> bool:
-        """Whether a long frame is on its way, with its newest byte not older than ``within_s``:
-        what is waited for may be in it, or behind it.
+        """Whether a long frame is arriving and its newest byte is at most ``within_s`` old. An
+        outstanding answer may be that frame, or come after it.
         """
         return self._partial.is_arriving(within_s)
 
@@ -194,7 +194,7 @@ class OpenApiProtocol(Int32StringReceiver):
             envelope = decode(string)
         except PayloadError as error:
             self._unreadable(error, error.payload_type)
-            # It may be the answer that somebody waits for.
+            # It may answer a request, which then fails now instead of timing out.
             lost = Envelope(error.payload_type, None, error.client_message_id, error)
             self._listener.received(lost, self._received_ms)
             return
@@ -230,12 +230,12 @@ class OpenApiProtocol(Int32StringReceiver):
             self._spots(spot_updates(payloads, self._received_ms, self._unreadable))
 
     def _unreadable(self, error: ProtocolError, payload_type: int = SPOT) -> None:
-        """One message is lost, and nothing else: the length of its frame was true."""
+        """Count one lost message; the next one is intact, since the frame's length was right."""
         self._metrics.count("undecodable_frames")
         self._tell_once(payload_type, str(error))
 
     def _tell_once(self, payload_type: int, why: str) -> None:
-        # The venue must not be able to fill the log, nor our memory with numbers.
+        # Bounded, so that the venue can fill neither the log nor the memory.
         if payload_type in self._told or len(self._told) >= MOST_TOLD:
             return
         self._told.add(payload_type)

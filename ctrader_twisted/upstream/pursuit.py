@@ -28,11 +28,11 @@ from ctrader_twisted.refusals import (
 
 RETRY_FIRST_S = 1.0
 RETRY_MAX_S = 60.0
-# What was refused is asked for again: first so soon, each time twice as late, up to RETRY_MAX_S.
+# A refused id is asked for again after this delay, which doubles each time up to RETRY_MAX_S.
 REFUSED_FIRST_S = 2.0
-# And no more than one request of that kind in so many seconds, while they are refused.
+# The shortest time between two such requests, while they are refused.
 REFUSED_PACE_S = 1.0
-# Stands for the code where the venue said nothing, or nothing that can be read.
+# Takes the place of the venue's code if there was no answer, or an unreadable one.
 NO_ANSWER = "NO_ANSWER"
 # What fails more often in a row may fail because of one of its ids.
 PATIENCE = 2
@@ -46,12 +46,12 @@ _LATER = {Remedy.WAIT, Remedy.SUCCEED, *_NOT_NOW}
 
 
 class Pursuit:
-    """Asks for ids in batches until ``missing`` has nothing more to say.
+    """Requests missing ids from the venue in batches, until ``missing`` yields none.
 
-    A batch that is refused because of one of its ids is halved until the guilty one stands
-    alone, so that one bad id cannot silence the others. So is one that fails again and again for
-    no reason of its own. The guilty id is then set aside, and asked for again later: a refusal is
-    an answer of now. Ids that were set aside are never asked for together with others.
+    A batch that is refused because of one of its ids, or that fails repeatedly without a stated
+    reason, is halved until the faulty id is alone, so that one bad id cannot hold up the others.
+    That id is set aside and asked for again later, since a refusal need not be final. Ids that
+    were set aside are never asked for together with others.
     """
 
     log = Logger()
@@ -59,7 +59,7 @@ class Pursuit:
     _rest: IDelayedCall | None = None
     _pauses = _in_vain = 0
     _ended = False
-    # How many ids that were set aside are asked for at once, and not before when.
+    # Of ids that were set aside: how many one request has, and the earliest time of the next one.
     _group, _not_before = 0, 0.0
 
     def __init__(
@@ -78,11 +78,12 @@ class Pursuit:
         already_all: bool = True,
         freed: Callable[[], None] = lambda: None,
     ) -> None:
-        """``missing`` gives the ids still to ask for, those in flight or refused included;
-        ``reached`` is told the ids that are as wanted now, also after the end; ``refused`` one id
-        that the venue does not give now, each time that it says so; ``not_authorised`` that the
-        account has lost its place. ``already`` is the code of a refusal that says it was so
-        before; ``freed`` is called when ids that were asked for, or set aside, were not reached.
+        """``missing()`` returns the ids still to ask for, those in flight or refused included.
+
+        ``reached(ids)`` is called for ids that are as wanted now, also after `end`;
+        ``refused(id, error)`` for each refusal of a single id; ``not_authorised(error)`` when the
+        account is no longer authorised; ``freed()`` when ids leave flight or their pause without
+        being reached. ``already``: the code of a refusal which means that nothing was left to do.
         """
         self._name = name
         self._clock = clock
@@ -98,7 +99,7 @@ class Pursuit:
         self._next: list[list[int]] = []
         self._unanswered: dict[tuple[int, ...], int] = {}
         self.busy: set[int] = set()
-        # Why the venue does not give what was refused, until it is reached or not missing.
+        # The venue's last refusal of each id, until the id is reached or no longer missing.
         self.refusals: dict[int, VenueRefusal] = {}
         self._times_refused: dict[int, int] = {}
         # When each id that was set aside is asked for again.
@@ -117,23 +118,19 @@ class Pursuit:
         self._wake()
 
     def forgive(self, symbol_id: int) -> None:
-        """Somebody asks again for an id that was refused: so shall we, as soon as the pace lets
-        us.
-        """
+        """Ask again for a refused id without waiting for its delay, since a client asks again."""
         if symbol_id in self._aside and symbol_id in self._times_refused:
             self._aside[symbol_id] = self._clock.seconds()
 
     def forget(self, symbol_ids: Iterable[int]) -> None:
-        """It does not matter any more why these were refused."""
+        """Drop the refusals of these ids, and the delays until they are asked for again."""
         for symbol_id in symbol_ids:
             self._aside.pop(symbol_id, None)
             self.refusals.pop(symbol_id, None)
             self._times_refused.pop(symbol_id, None)
 
     def next_attempt_s(self, symbol_id: int) -> float | None:
-        """In how many seconds an id that was set aside is asked for again, at the earliest; None
-        when it was not.
-        """
+        """Seconds until an id that was set aside is asked for again; None if it was not."""
         due = self._aside.get(symbol_id)
         return None if due is None else max(0.0, due - self._clock.seconds())
 
@@ -155,7 +152,7 @@ class Pursuit:
         return list(islice(asked, max(1, self._batch >> max(0, self._in_vain - PATIENCE))))
 
     def _next_group(self) -> list[int]:
-        """Ids that were set aside and whose time has come."""
+        """The next ids to ask for of those that were set aside and are due."""
         now = self._clock.seconds()
         due = [symbol_id for symbol_id, at in self._aside.items() if at <= now]
         if not due or now < self._not_before:
@@ -207,7 +204,7 @@ class Pursuit:
                 # It had been sent before, and perhaps that was done.
                 self.busy.update(ids)
         elif isinstance(error, ProtocolError) or (isinstance(error, RequestTimeout) and error.sent):
-            # An answer that cannot be read tells as much as none.
+            # An unreadable answer leaves it as open as no answer whether the request was done.
             self._unknown(error, ids)
         elif not isinstance(error, VenueRefusal):
             self._wait(error or RuntimeError("no reason"))
@@ -262,7 +259,7 @@ class Pursuit:
 
     def _are_reached(self, ids: list[int]) -> None:
         if not self._times_refused.keys().isdisjoint(ids):
-            # The venue gives again what it refused: faster, until it refuses again.
+            # The venue accepts ids that it refused before: larger groups, without a pause.
             self._group, self._not_before = min(2 * self._group, self._batch), 0.0
             self.forget(ids)
         self._reached(ids)
@@ -270,14 +267,14 @@ class Pursuit:
     def _halve(self, ids: list[int]) -> None:
         if not self._times_refused.keys().isdisjoint(ids):
             self._group = max(1, len(ids) // 2)
-        # What came with the refusal, or is not wanted any more, is not asked for again.
+        # Some ids may have been reached by this answer, or be wanted no more.
         missing = set(self._missing())
         left = [symbol_id for symbol_id in ids if symbol_id in missing]
         middle = len(left) // 2
         self._next += [part for part in (left[middle:], left[:middle]) if part]
 
     def _set_aside(self, error: VenueRefusal, symbol_id: int) -> None:
-        """One that the venue refuses: later, ever less often."""
+        """Ask for a refused id again after a delay that doubles with each refusal."""
         times = self._times_refused.get(symbol_id, 0)
         self._times_refused[symbol_id] = times + 1
         # 2**n without an upper bound would overflow after months of refusals.
@@ -306,7 +303,7 @@ class Pursuit:
             self._refused(symbol_id, error)
 
     def _wake(self) -> None:
-        """Look again when the first of those that were set aside is due."""
+        """Set the timer to the time when the first of the ids that were set aside is due."""
         if self._ended or not self._aside or not self._room or self._pause is not None:
             return
         due = max(min(self._aside.values()), self._not_before)
@@ -318,7 +315,7 @@ class Pursuit:
 
     def _rested(self) -> None:
         self._rest = None
-        # What had no answer counts as asked for until now.
+        # Ids without an answer were kept busy until they are due (see `_unknown`).
         now = self._clock.seconds()
         self.busy -= {symbol_id for symbol_id, at in self._aside.items() if at <= now}
         self.pursue()

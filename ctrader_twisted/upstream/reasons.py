@@ -1,4 +1,4 @@
-"""Why a connection to the venue ended, in plain words, for logs, statuses and the diagnosis."""
+"""Texts for the cause of an ended connection to the venue, for logs, statuses and diagnosis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _WORDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 def reason_of(cause: BaseException, place: str) -> str:
-    """The cause in words, with ``place`` (host, port, address) unless it is in the words."""
+    """Describe the cause, preceded by ``place`` (host, port, address) unless that is part of it."""
     words = _words(cause)
     if isinstance(cause, (VenueRefusal, NameNotResolved, Unreachable)):
         return words

@@ -35,10 +35,10 @@ from ctrader_twisted.wire.codec import Envelope
 
 AnswerT = TypeVar("AnswerT", bound=Message)
 Send = Callable[[Message, str], None]
-# Whether a long frame is on its way, whose newest byte is not older than so many seconds.
+# Called with seconds: whether a long frame is arriving, whose newest byte is no older than that.
 Arriving = Callable[[float], bool]
 
-# While a long frame arrives, how soon a deadline that has passed is looked at again.
+# Seconds by which a deadline is put off while a long frame arrives.
 LOOK_AGAIN_S = 1.0
 # The venue counts any second: what was saved up leaves on top of what the second brings.
 BURST = 0.25
@@ -114,8 +114,8 @@ class Requests:
         name: str,
         arriving: Arriving = lambda _: False,
     ) -> None:
-        """``name`` begins every client message id, and is unique to the connection. A deadline
-        waits while a long frame is ``arriving``: it may be the answer, or be in front of it.
+        """``name`` begins every client message id, and is unique to the connection. Deadlines wait
+        while a long frame is ``arriving``, since it may be the answer, or come before it.
         """
         self._clock = clock
         self._send = send

@@ -39,7 +39,7 @@ STABLE_AFTER_S = 60.0
 
 
 class NoSymbols(ProtocolError):
-    """The first list of symbols of an account has none that can be had."""
+    """The first list of symbols of an account has no enabled symbol."""
 
 
 class SessionListener(Protocol):
@@ -73,7 +73,7 @@ class SessionListener(Protocol):
         """The symbols as they are now, because somebody asked for them again."""
 
     def not_relisted(self) -> None:
-        """The venue gave no list of symbols when it was asked for it again."""
+        """A request for a new list of symbols (`Session.list_again`) failed."""
 
 
 class Session:
@@ -102,8 +102,8 @@ class Session:
         self._ready_at = 0.0
         self._was_ready = self._was_listed = False
         self.is_ready = False
-        # A list of symbols was asked for on this connection, and not waited for any longer; and
-        # what the authentication before it had said, as in `SessionListener.ready`.
+        # Whether a request for the list of symbols timed out on this connection, and the argument
+        # ``kept`` for `SessionListener.ready` if its answer still comes.
         self._list_is_late = self._kept = False
         self._evictions = Evictions("this account")
         # What the broker last said about the account itself, if anything.
@@ -162,8 +162,8 @@ class Session:
         self._listed(answer)
 
     def listed_late(self, answer: api_pb2.ProtoOASymbolsListRes) -> None:
-        """A list of symbols came when it was not waited for any longer. On a slow line the next one
-        would come as late: this one is the answer.
+        """Use a list of symbols that came after its request had timed out; on a slow line the next
+        one would be as late.
         """
         if not self._list_is_late:
             return
@@ -171,7 +171,7 @@ class Session:
         if self.is_ready:
             self._listener.relisted(Catalogue(translate.symbols(answer)))
             return
-        # Whatever the next attempt has asked for meanwhile is not needed.
+        # A new attempt may have begun meanwhile; its requests are not needed any more.
         self._end_life()
         self._listed(answer)
 
@@ -262,7 +262,7 @@ class Session:
     def _listed(self, answer: api_pb2.ProtoOASymbolsListRes) -> None:
         catalogue = Catalogue(translate.symbols(answer))
         if not catalogue.names and not self._was_listed:
-            # Nothing could be subscribed to. A venue that was just started may not have them yet.
+            # A venue that has just started may not have its symbols yet.
             self._not_opened(NoSymbols("the venue lists no symbol that can be subscribed to"))
             return
         self._ready_at = self._clock.seconds()

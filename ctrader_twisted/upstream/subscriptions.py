@@ -24,7 +24,7 @@ from ctrader_twisted.upstream.first_prices import FirstPrices
 from ctrader_twisted.upstream.pursuit import Pursuit
 from ctrader_twisted.upstream.requests import AnswerT, Lane
 
-# Symbols that change are described again no more often than that.
+# Seconds between two requests for the details of changed symbols.
 DESCRIBE_PACE_S = 1.0
 
 
@@ -75,12 +75,13 @@ class Subscriptions:
         belated: Callable[[Collection[int]], None] = lambda _: None,
         heard: Callable[[int], bool] = lambda _: True,
     ) -> None:
-        """``described`` is told digits, ``stopped`` what the venue no longer sends, ``refused``
-        what it does not send now, each time that it says so, ``had`` what is confirmed and
-        described, ``belated`` what was begun or ended after this life (see `doubt`). ``heard``:
-        whether a price of a symbol has come (see `FirstPrices`). ``left_over``: ids that an earlier
-        life on the same connection was subscribed to; they are unsubscribed first, since only a
-        new subscription brings a full price. ``causes_of``: for whom, as the log has it.
+        """Callbacks: ``described`` with the details of symbols; ``stopped`` with ids that the venue
+        no longer sends; ``refused`` with each refusal of an id; ``had`` with ids that are confirmed
+        and described; ``belated`` with ids that a late answer, after the end of this session,
+        subscribed or unsubscribed (see `doubt`). ``heard(id)``: whether a price of a symbol has
+        come (see `FirstPrices`). ``left_over``: ids that an earlier session on the same connection
+        was subscribed to; they are unsubscribed first, since only a new subscription brings a full
+        price. ``causes_of(ids)``: the correlation ids of the requests for them, for the log.
         """
         self._session, self._wanted = session, wanted
         self._tell_described = described
@@ -100,7 +101,7 @@ class Subscriptions:
         start = self._to_subscribe, self._ask_subscribe, self._started
         self._subscribe = pursuit("subscribe", *start, refused, already="ALREADY_SUBSCRIBED")
         stop = self._to_unsubscribe, self._ask_unsubscribe, self._stopped
-        # What one client of ours is not sent is no reason to tell anybody.
+        # A refused unsubscription harms no client, so nobody is told.
         self._unsubscribe = pursuit(
             "unsubscribe",
             *stop,
@@ -130,8 +131,8 @@ class Subscriptions:
         return self._subscribe.refusals.get(symbol_id) or self._describe.refusals.get(symbol_id)
 
     def next_attempt_s(self, symbol_id: int) -> float | None:
-        """In how many seconds a symbol that was refused is asked for again; None when it was not
-        refused, or is asked for now.
+        """Seconds until a refused symbol is asked for again; None if it was not refused, or if the
+        request is on its way.
         """
         waits = (
             self._subscribe.next_attempt_s(symbol_id),
@@ -145,7 +146,7 @@ class Subscriptions:
         self._describe.forgive(symbol_id)
 
     def describe_again(self, symbol_ids: Iterable[int]) -> None:
-        """The venue changed these symbols. Events in a row cost one request a second."""
+        """Fetch the details of changed symbols anew, with one request a second at most."""
         self._changed.update(symbol_ids)
         if self._describing is None and not self._ended:
             wait_s = max(0.0, self._not_before - self._clock.seconds())
@@ -210,7 +211,7 @@ class Subscriptions:
             told = {symbol.symbol_id for symbol in details}
             if not told.issuperset(ids):
                 self._are_described(told.intersection(ids))
-                # Found by halving what is left, like every symbol that spoils a list.
+                # Treated like a refusal, so that halving finds the symbols that are missing.
                 raise VenueRefusal("SYMBOL_NOT_FOUND", "the venue does not describe this symbol")
 
         return answer.addCallback(known)

@@ -65,9 +65,9 @@ def spot_updates(
 ) -> Iterator[SpotUpdate]:
     """Any number of ProtoOASpotEvents, as bytes, as SpotUpdates.
 
-    What is absent reads as 0: no price, no time. An event that cannot be read, or lacks a required
-    field, is left out: ``unreadable`` is called with the reason. No id is ever 0, so one that reads
-    as 0 is missing.
+    Absent fields are 0: no price, no time. An event that cannot be read, or that lacks a required
+    field, is left out, and ``unreadable`` is called with the reason. The venue has no id 0, so an
+    id of 0 means that the field is missing.
     """
     # One for all of them, since to make a message costs more than to parse it.
     event = api_pb2.ProtoOASpotEvent()
@@ -142,7 +142,7 @@ def trader(message: model_pb2.ProtoOATrader) -> Trader:
         text(message.brokerName),
         # No money has so many; but a number that nobody can mean must not cost the connection.
         Decimal(message.balance).scaleb(-min(digits, _MOST_MONEY_DIGITS)),
-        # Unsaid is not full, although the definitions have that for their default.
+        # An absent field is no right to trade, although the default of the definitions is full.
         _ACCESS.get(message.accessRights, UNKNOWN) if message.HasField("accessRights") else UNKNOWN,
     )
 
