@@ -7,7 +7,7 @@ soon. A list that has been short for `DOUBTED_S` is accepted; an empty one never
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -25,8 +25,12 @@ RELIST_PAUSE_S = 60.0
 RELIST_FIRST_S = 2.0
 # Seconds for which a much shorter list is taken for a fault of the venue.
 DOUBTED_S = 900.0
-# How many further lists are requested after one that lost a symbol, even one that is not wanted.
-LOOKS = 3
+# How many further lists are requested after one that lost a symbol, even one that is not wanted. The
+# delay doubles up to LOOK_PAUSE_S, so they are spread over most of a day.
+LOOKS = 30
+LOOK_PAUSE_S = 3600.0
+# How many lost symbols are remembered until a list has them again.
+LOST_MOST = 10_000
 
 
 class Listing:
@@ -51,6 +55,8 @@ class Listing:
         self._ask = ask
         self._listed_at = 0.0
         self.lists = 0
+        # Names that an earlier list offered and the newest one does not.
+        self._lost = set[str]()
 
     def take(self, listed: Catalogue) -> bool:
         """Accept or reject a new list; True if it is in force now."""
@@ -62,8 +68,8 @@ class Listing:
         self.lists += 1
         self._doubted_since, self.fault = None, ""
         self.catalogue = catalogue = Catalogue(listed.listed, before)
-        if before is not None and not set(before.names).issubset(catalogue.names):
-            self._looks = LOOKS
+        if before is not None:
+            self._note_lost(before.names, catalogue.names)
         if catalogue.shadowed:
             self.log.warn(
                 "{count} symbols have the name or id of another, and cannot be had",
@@ -76,14 +82,14 @@ class Listing:
         self._is_wanting = wanting or bool(self.fault)
         if self._is_wanting or self._looks:
             self._looks = max(0, self._looks - 1)
-            self._later()
+            self._later(RELIST_PAUSE_S if self._is_wanting else LOOK_PAUSE_S)
         else:
             self._in_vain = 0
 
     def failed(self) -> None:
         """Schedule the next request: the venue sent no list."""
         if self._is_wanting:
-            self._later()
+            self._later(RELIST_PAUSE_S)
         else:
             self._in(RELIST_PAUSE_S)
 
@@ -121,9 +127,17 @@ class Listing:
         )
         self.log.warn("list of symbols not believed: {fault}; the old one stays", fault=self.fault)
 
-    def _later(self) -> None:
+    def _note_lost(self, before: Collection[str], now: Collection[str]) -> None:
+        lost = set(before).difference(now)
+        self._lost = (self._lost if len(self._lost) <= LOST_MOST else lost).difference(now) | lost
+        if lost:
+            self._looks = LOOKS
+        elif not self._lost:
+            self._looks = 0
+
+    def _later(self, longest_s: float) -> None:
         # 2**n without an upper bound would overflow after months.
-        delay_s = min(RELIST_FIRST_S * 2.0 ** min(self._in_vain, 32), RELIST_PAUSE_S)
+        delay_s = min(RELIST_FIRST_S * 2.0 ** min(self._in_vain, 32), longest_s)
         self._in_vain += 1
         self._in(delay_s)
 

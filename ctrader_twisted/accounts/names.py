@@ -111,8 +111,8 @@ class Names:
         if catalogue is None:
             return Wanted(name, pending=True)
         symbol = catalogue.by_name(name)
-        if symbol is None:
-            # Perhaps it is new: the list that follows then goes to everybody.
+        if symbol is None or not symbol.enabled or catalogue.former(name) is not None:
+            # It may be new, or listed or enabled again; a new list is announced to all clients.
             self._relist()
         if symbol is None or not symbol.enabled:
             return self.missing(name, catalogue) or Wanted(name, pending=True)

@@ -15,7 +15,8 @@ class Catalogue:
     """The symbols of one account at one venue. Ids must never be carried to another.
 
     Names are compared upper-case. Of two enabled symbols whose names differ in case only, and of
-    two entries with the same id, the one that was known before is used, else the first;
+    two entries with the same id, the one that was used before counts, else one that was known
+    before, else the first;
     ``shadowed`` holds the others. Symbols of earlier lists stay known: one that the newest list
     lacks is still found by its id and name, but is not in ``names``.
     """
@@ -24,13 +25,12 @@ class Catalogue:
         """``before``: the catalogue that this one replaces."""
         self.listed = tuple(symbols)
         self.shadowed: list[Symbol] = []
-        known = {} if before is None else before._by_id
         self._by_id: dict[int, Symbol] = {}
         for symbol in self.listed:
-            self._choose(self._by_id, symbol.symbol_id, symbol, known)
+            self._choose(self._by_id, symbol.symbol_id, symbol, before)
         self._by_key: dict[str, Symbol] = {}
         for symbol in self._by_id.values():
-            self._choose(self._by_key, symbol.key, symbol, known)
+            self._choose(self._by_key, symbol.key, symbol, before)
         self.names = tuple(s.name for s in self._by_key.values() if s.enabled)
         self._count = len(self._by_id)
         self._former = {} if before is None else self._left_out(before)
@@ -81,13 +81,15 @@ class Catalogue:
     # -- inside
 
     def _choose(
-        self, table: dict[Any, Symbol], key: int | str, symbol: Symbol, known: dict[int, Symbol]
+        self, table: dict[Any, Symbol], key: int | str, symbol: Symbol, before: Catalogue | None
     ) -> None:
-        """Which of two with one name or id is used: an enabled one, a known one, the first."""
+        """Which of two with one name or id is used: an enabled one, the one that was used before,
+        one that was known before, the first.
+        """
         first = table.setdefault(key, symbol)
         if first is symbol:
             return
-        if _rank(symbol, known) > _rank(first, known):
+        if _rank(symbol, before) > _rank(first, before):
             table[key], symbol = symbol, first
         if symbol.enabled:
             self.shadowed.append(symbol)
@@ -99,6 +101,13 @@ class Catalogue:
         return {symbol.key: symbol for symbol in former[-FORMER_MOST:]}
 
 
-def _rank(symbol: Symbol, known: dict[int, Symbol]) -> tuple[bool, bool]:
-    was = known.get(symbol.symbol_id)
-    return symbol.enabled, was is not None and was.key == symbol.key
+def _rank(symbol: Symbol, before: Catalogue | None) -> tuple[bool, bool, bool]:
+    if before is None:
+        return symbol.enabled, False, False
+    was, used = before._by_id.get(symbol.symbol_id), before._by_key.get(symbol.key)
+    return (
+        symbol.enabled,
+        # Of a second list that has both entries, both are known.
+        used is not None and used.symbol_id == symbol.symbol_id,
+        was is not None and was.key == symbol.key,
+    )

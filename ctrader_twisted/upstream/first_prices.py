@@ -2,7 +2,8 @@
 
 The venue sends the first price of a subscription at once, even if the market is closed. If none
 comes, the confirmation was false: the subscription is ended and begun again, with a delay that
-doubles up to `LONGEST_S`.
+doubles up to `LONGEST_S`. A symbol that had none after `OFTEN` renewals may never have one; it is
+renewed every `RARELY_S`, so that dead listings cost little over months.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from twisted.logger import Logger
 
 FIRST_PRICE_S = 10.0
 LONGEST_S = 60.0
+# After so many renewals, which take about an hour, the delay is RARELY_S.
+OFTEN = 60
+RARELY_S = 600.0
 
 
 class FirstPrices:
@@ -45,14 +49,18 @@ class FirstPrices:
             if self._heard(symbol_id):
                 self._times.pop(symbol_id, None)
             else:
-                doubled = FIRST_PRICE_S * 2.0 ** min(self._times.get(symbol_id, 0), 32)
-                self._due[symbol_id] = now + min(doubled, LONGEST_S)
+                self._due[symbol_id] = now + self._delay_s(symbol_id)
         self._wake()
 
     def stop(self, symbol_ids: Collection[int]) -> None:
         """Expect no price of these symbols any more: they were unsubscribed."""
         for symbol_id in symbol_ids:
             self._due.pop(symbol_id, None)
+
+    def forget(self, symbol_ids: Collection[int]) -> None:
+        """Forget the renewals of these symbols, which no client wants any more."""
+        for symbol_id in symbol_ids:
+            self._times.pop(symbol_id, None)
 
     def end(self) -> None:
         """Expect nothing any more: the session ended."""
@@ -61,30 +69,53 @@ class FirstPrices:
             self._timer.cancel()
             self._timer = None
 
+    def _delay_s(self, symbol_id: int) -> float:
+        times = self._times.get(symbol_id, 0)
+        if times >= OFTEN:
+            return RARELY_S
+        return min(FIRST_PRICE_S * 2.0**times, LONGEST_S)
+
     def _wake(self) -> None:
-        # A timer that is too early does no harm: `_look` sets the next one.
-        if self._timer is None and self._due:
-            wait_s = max(0.0, min(self._due.values()) - self._clock.seconds())
-            self._timer = self._clock.callLater(wait_s, self._look)
+        if not self._due:
+            return
+        due = min(self._due.values())
+        if self._timer is not None:
+            # A timer that is too early does no harm: `_look` sets the next one.
+            if self._timer.getTime() <= due:
+                return
+            self._timer.cancel()
+        self._timer = self._clock.callLater(max(0.0, due - self._clock.seconds()), self._look)
 
     def _look(self) -> None:
         self._timer = None
         now = self._clock.seconds()
-        silent, newly = [], 0
+        silent = []
         for symbol_id, at in list(self._due.items()):
             if self._heard(symbol_id):
                 del self._due[symbol_id]
                 self._times.pop(symbol_id, None)
             elif at <= now:
                 del self._due[symbol_id]
-                newly += symbol_id not in self._times
                 self._times[symbol_id] = self._times.get(symbol_id, 0) + 1
                 silent.append(symbol_id)
-        if newly:
-            self.log.warn(
-                "{count} confirmed subscriptions have sent no first price; they are renewed",
-                count=newly,
-            )
         if silent:
+            self._log(silent)
             self._renew(silent)
         self._wake()
+
+    def _log(self, silent: Collection[int]) -> None:
+        """Warn at the first renewal of a symbol, and when its renewals become rare."""
+        times = [self._times[symbol_id] for symbol_id in silent]
+        if 1 in times:
+            self.log.warn(
+                "{count} confirmed subscriptions have sent no first price; they are renewed",
+                count=times.count(1),
+            )
+        if OFTEN in times:
+            self.log.warn(
+                "{count} subscriptions were renewed {times} times and have sent no first price; "
+                "they are renewed every {delay:g} s",
+                count=times.count(OFTEN),
+                times=OFTEN,
+                delay=RARELY_S,
+            )

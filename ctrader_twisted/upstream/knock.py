@@ -118,6 +118,8 @@ class _Talk:
                 envelope = _readable(self._frame(ends), message_id)
                 if envelope.client_message_id == message_id and envelope.message is not None:
                     break
+                if time.monotonic() > ends:
+                    raise TimeoutError(f"only other messages came in {self._timeout_s:g} s")
         except (OSError, ProtocolError) as error:
             name = type(request).__name__
             advice = "Try again; if it stays so, ask the broker."

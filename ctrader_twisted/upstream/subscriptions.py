@@ -263,6 +263,7 @@ class Subscriptions:
         self.confirmed.difference_update(symbol_ids)
         self._renew.difference_update(symbol_ids)
         self._first_prices.stop(symbol_ids)
+        self._first_prices.forget(set(symbol_ids).difference(self._wanted()))
         self._tell_stopped(symbol_ids)
         self._subscribe.pursue()
 

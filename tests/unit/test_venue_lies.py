@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from twisted.internet.task import Clock
+
 from ctrader_twisted.accounts import Wanted
+from ctrader_twisted.accounts.listing import Listing
+from ctrader_twisted.market.model import Symbol
+from ctrader_twisted.market.symbols import Catalogue
+from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import common_pb2, model_pb2
 from tests.unit.joined_daemon import JoinedCase
 from tests.unit.log_lines import LogLines
@@ -186,6 +193,21 @@ class ForAWhileTest(LiesCase):
         self.assertIn("EURUSD.x", told.message or "")
         self.survives()
 
+    def test_twice(self) -> None:
+        """Each symbol stands in every list twice, the false one first: the true one is kept."""
+        true = self.simulator.venue.catalogue.named("EURUSD").symbol_id
+        for how in ("ids", "names"):
+            self.mischief.list_twice(how, times=0)
+            self.reconnect()
+            for _ in range(3):
+                self.mischief.symbol_changed(("USDJPY",))
+                self.run_for(62)
+                self.floor.ticks.clear()
+                self.run_for(10)
+                told = [tick.symbol for tick in self.floor.ticks if tick.symbol.key == "EURUSD"]
+                self.assertEqual({symbol.symbol_id for symbol in told}, {true})
+            self.survives()
+
     def test_subscriptions(self) -> None:
         """Whatever the venue says, for as long as it says it."""
         for code in (
@@ -211,6 +233,70 @@ class ForAWhileTest(LiesCase):
         """Said of everything, and done for nothing."""
         self.mischief.error(SUBSCRIBE, "ALREADY_SUBSCRIBED", times=0)
         self.survives()
+
+
+class AskedForLaterTest(LiesCase):
+    """A list that is wrong for longer than it is looked at every few seconds."""
+
+    def lie(self, lie: Callable[..., object]) -> None:
+        """Every list is wrong about USDJPY, which nobody wants."""
+        lie(("USDJPY",), times=0)
+        self.reconnect()
+        self.run_for(75)
+        self.assertNotIn("USDJPY", self.account.state.symbols or ())
+
+    def test_wanted_during_the_lie(self) -> None:
+        """Who then subscribes is served, and the symbol is offered again, soon after the end."""
+        for lie in ("list_without", "list_disabled", "list_renamed"):
+            self.lie(getattr(self.mischief, lie))
+            self.account.subscribe(self.floor, ["USDJPY"])
+            self.run_for(150)
+            self.mischief.clear()
+            self.run_for(65)
+            self.assertEqual(self.account.confirmed(), 4)
+            self.assertIn("USDJPY", self.account.state.symbols or ())
+            self.assertEqual(self.account._feed.unavailable, {})
+            self.account.unsubscribe(self.floor, ["USDJPY"])
+            self.run_for(65)
+
+    def test_wanted_after_the_lie(self) -> None:
+        """The subscription itself has the list looked at."""
+        for lie in ("list_without", "list_disabled", "list_renamed"):
+            self.lie(getattr(self.mischief, lie))
+            self.mischief.clear()
+            self.account.subscribe(self.floor, ["USDJPY"])
+            self.run_for(65)
+            self.assertEqual(self.account.confirmed(), 4)
+            self.assertIn("USDJPY", self.account.state.symbols or ())
+            self.account.unsubscribe(self.floor, ["USDJPY"])
+            self.run_for(65)
+
+    def test_wanted_by_nobody(self) -> None:
+        """It is offered again when the lie has been over for as long as it lasted."""
+        for lie in ("list_without", "list_disabled", "list_renamed"):
+            self.lie(getattr(self.mischief, lie))
+            self.run_for(525)
+            self.mischief.clear()
+            self.run_for(600)
+            self.assertIn("USDJPY", self.account.state.symbols or ())
+
+    def test_gone_for_good(self) -> None:
+        """The looks become rare, and end."""
+        clock, asked = Clock(), list[float]()
+        listing = Listing(clock=clock, metrics=Metrics(), ask=lambda: asked.append(clock.seconds()))
+
+        def take(*names: str) -> None:
+            listing.take(Catalogue(Symbol(n, name) for n, name in enumerate(names, 1)))
+            listing.is_wanting(False)
+
+        take("A", "B", "C")
+        while (next_s := listing.next_s()) is not None or not asked:
+            clock.advance(next_s or 0.0)
+            take("A", "B")
+            self.assertLess(len(asked), 40)
+        self.assertLess(clock.seconds(), 86_400)
+        self.assertGreater(clock.seconds(), 43_200)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
 
 class FirstListTest(JoinedCase):
