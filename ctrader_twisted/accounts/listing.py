@@ -25,8 +25,8 @@ RELIST_PAUSE_S = 60.0
 RELIST_FIRST_S = 2.0
 # Seconds for which a much shorter list is taken for a fault of the venue.
 DOUBTED_S = 900.0
-# How many further lists are requested after one that lost a symbol, even one that is not wanted. The
-# delay doubles up to LOOK_PAUSE_S, so they are spread over most of a day.
+# How many further lists are requested after one that lost a symbol, even one that is not wanted.
+# The delay doubles up to LOOK_PAUSE_S, so they are spread over most of a day.
 LOOKS = 30
 LOOK_PAUSE_S = 3600.0
 # How many lost symbols are remembered until a list has them again.
