@@ -1,12 +1,12 @@
-"""Accepting connections on a listening port: a few at a time, and calmly without descriptors.
+"""Limits for accepting connections on a listening port.
 
 Twisted accepts up to hundreds of connections in one turn of the reactor, and each holds a file
-descriptor until the next turn even if it is refused. `ACCEPTS` bounds that, so that what is kept
-back for the venue is really there.
+descriptor until the next turn even if it is refused. `ACCEPTS` bounds that, so that the descriptors
+kept back for the venue are really free.
 
-When no descriptor is left (a limit lowered at run time, another part of the process that took
-them), Twisted logs several lines for each connection, and may try again in every turn. Here that is
-one line a minute that names the limit, and a pause before the next try.
+When no descriptor is left (the limit was lowered at run time, or another part of the process took
+them), Twisted logs several lines for each connection, and may try again in every turn. Here one
+line a minute names the limit, and the port pauses before the next try.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ctrader_twisted.budget import Bucket
 ACCEPTS = 16
 # Seconds between two lines about connections that could not be accepted.
 WARN_S = 60.0
-# Seconds without accepting when there was no descriptor even to refuse a connection.
+# Seconds for which the port pauses if there was no descriptor even to refuse a connection.
 PAUSE_S = 1.0
 
 _NOT_ACCEPTED = "Could not accept new connection ({acceptError})"
@@ -38,7 +38,7 @@ _AROUND = (
 
 @implementer(ILogObserver)
 class Accepts:
-    """Looks after one listening port of Twisted, whose own log lines go to this object."""
+    """Limits one listening port of Twisted, and observes the port's own log events."""
 
     log = Logger()
 
@@ -54,13 +54,13 @@ class Accepts:
             port._logger = Logger(namespace=self.log.namespace, observer=self)
 
     def stop(self) -> None:
-        """The port is going to be closed."""
+        """Cancel the pause: the port is going to be closed."""
         pause, self._pause = self._pause, None
         if pause is not None:
             pause.cancel()
 
     def __call__(self, event: LogEvent) -> None:
-        """What Twisted has to say of accepting."""
+        """Handle a log event of the port: count failures to accept, pass on all other events."""
         template = event.get("log_format")
         if template == _NOT_ACCEPTED:
             self._not_accepted(event["acceptError"])
@@ -80,7 +80,7 @@ class Accepts:
             return
         self._lost += 1
         self._warn(reason)
-        # The port stays readable: without a pause there would be a try in every turn.
+        # The port stays readable, so without a pause every turn of the reactor would try again.
         if self._pause is None:
             self._port.stopReading()
             self._pause = self._clock.callLater(PAUSE_S, self._resume)

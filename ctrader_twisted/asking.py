@@ -45,7 +45,7 @@ class Answer:
 
     @property
     def advice(self) -> str:
-        """A further sentence, for a key that is missing or wrong; else empty."""
+        """A further sentence if a key is missing or wrong; otherwise empty."""
         return " Name a file with a right key by --key-file." if self.status == 401 else ""
 
 
@@ -79,7 +79,7 @@ def ask(url: str, path: str, key: str = "") -> Answer:
 
 
 def _connected(host: str, port: int, secure: bool) -> Any:
-    """A socket, or what looks like one; ConnectFailed when no address of the host works."""
+    """Return a socket, or a `BlockingTls`; ConnectFailed if no address of the host works."""
     from ctrader_twisted.tls.addresses import look_up
     from ctrader_twisted.tls.blocking import open_tcp, open_tls
     from ctrader_twisted.tls.failures import Unreachable
@@ -106,7 +106,7 @@ def read_key(path: Path | None) -> str:
         return ""
     try:
         if stat.S_ISFIFO(path.stat().st_mode) and not str(path).startswith("/dev/"):
-            # A pipe of the shell, as of <(...), has somebody at its other end.
+            # A pipe of the shell (<(...)) has a writer; a named one could block for ever.
             raise ConfigurationError(f"the key file {path} is a named pipe: name a regular file.")
         with path.open("rb") as stream:
             octets = stream.read(KEY_FILE_LIMIT_BYTES + 1)

@@ -1,4 +1,4 @@
-"""What `ctrader-stream check-config` shows, and looking at files as another user would."""
+"""Output of `ctrader-stream check-config`, and its check with the rights of another user."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Row = tuple[str, str, str]
 
 
 def shown(rows: Sequence[Row], paint: Paint) -> Iterator[str]:
-    """One line a setting: title, value and source, with tabs between; on a terminal in columns,
-    under their sections, and what is not a default stands out.
+    """Yield one line a setting: title, value and source, separated by tabs; on a terminal in
+    columns below their sections, with emphasis on what is not a default.
     """
     if not paint.is_terminal:
         yield from ("\t".join((title, value or EMPTY, where)) for title, value, where in rows)
@@ -49,10 +49,10 @@ def shown(rows: Sequence[Row], paint: Paint) -> Iterator[str]:
 def become(
     user: str, environ: dict[str, str], env_file: Path | None
 ) -> tuple[dict[str, str], Path | None]:
-    """Give root's rights up for those of a user (name or number), for the rest of the process.
+    """Change from root to a user (name or number), for the rest of the process.
 
-    Returns the environment and the .env file to use: what only root can read of the latter goes
-    into the former, as the service manager would have it.
+    Returns the environment and the .env file to use. A .env file that only root can read is read
+    into the environment, as the service manager does, and None takes its place.
     """
     try:
         found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
@@ -69,12 +69,12 @@ def become(
         raise ConfigurationError(
             f"only root can check as {user_name(found.pw_uid)}: run this by sudo, or as that user."
         )
-    # Loaded late otherwise, when our own files may be out of reach.
+    # Loaded before the change of users, which may put our own files out of reach.
     codecs.lookup("utf-8-sig")
     os.initgroups(found.pw_name, found.pw_gid)
     os.setegid(found.pw_gid)
     os.seteuid(found.pw_uid)
-    # As the service manager sets it.
+    # The service manager sets it, too.
     os.environ["HOME"] = found.pw_dir
     if env_file is None or os.access(env_file, os.R_OK, effective_ids=True):
         return environ, env_file
@@ -89,7 +89,7 @@ def become(
 def notes_on_users(
     user: str | None, settings: Settings, files: Iterable[Path | None]
 ) -> Iterator[str]:
-    """What a check as root cannot see."""
+    """Yield notes on what a check as root cannot see."""
     if user is not None or os.geteuid() != 0:
         return
     yield (
@@ -101,7 +101,7 @@ def notes_on_users(
 
 
 def say_verdict(paint: Paint, settings: Settings) -> None:
-    """The last line: that all is well, and with how many warnings."""
+    """Print the last line: the daemon can start, with so many warnings."""
     count = len(settings.warnings)
     warned = f", with {count} warning{'s' * (count > 1)}" if count else ""
     good = paint.good("The daemon can start with these settings")
@@ -109,7 +109,7 @@ def say_verdict(paint: Paint, settings: Settings) -> None:
 
 
 def only_for_root(settings: Settings, files: Iterable[Path | None]) -> list[str]:
-    """The configured files that root can read, and nobody else."""
+    """The configured files that only root can read."""
     secrets = [Path(given.text.strip()).expanduser() for given in settings.secret_files.values()]
     listed = re.findall(r":(?:privateKey|certKey)=([^:]+)", settings.web.listen)
     configured = [settings.venue.ca_file, settings.web.keys_file, *secrets, *map(Path, listed)]

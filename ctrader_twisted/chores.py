@@ -113,7 +113,7 @@ def run_add(arguments: argparse.Namespace) -> int:
 
 
 def write_new(path: Path, text: str) -> None:
-    """Write a file that must not exist yet, for its owner only; OSError leaves none behind."""
+    """Create a file with mode 600; FileExistsError if it exists. An OSError leaves no file."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "w") as file:

@@ -78,13 +78,13 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 class Version(argparse.Action):
-    """``--version``: looked up only when it is asked for."""
+    """Option ``--version``. The version is looked up only if the option is given."""
 
     def __init__(self, **more: Any) -> None:
         super().__init__(nargs=0, **more)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        """Print it, and end."""
+        """Print the version and exit."""
         from ctrader_twisted.insight import our_version
 
         sys.stdout.write(f"ctrader-stream {our_version()}\n")

@@ -1,8 +1,8 @@
 """Reading of configured files: regular files of bounded size that no other user can change.
 
-What such a file says decides where credentials are sent, or is a credential. So the file, and each
-folder and link on the way to it, must belong to root or to the user of this process, and must not
-be writable for others. Only the mode bits are looked at; access control lists are not.
+Such a file decides where credentials are sent, or holds a credential. So the file, and each folder
+and link on the way to it, must belong to root or to the user of this process, and must not be
+writable for others. Only the mode bits are checked; access control lists are not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ctrader_twisted.errors import CtraderError
 LIMIT_BYTES = 1024 * 1024
 LINKS_MAX = 40
 
-# Users who own what we read although the process does not run as them yet (`twistd --uid`).
+# Users whose files are accepted because the process will run as them (`twistd --uid`).
 _later_users: set[int] = set()
 
 
@@ -32,7 +32,7 @@ class FileRefused(CtraderError):
 
 
 def printable(text: str) -> str:
-    """The text with a question mark for each letter that cannot be shown, as in a file's name."""
+    """The text with a question mark for each character that is not printable."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
@@ -51,8 +51,8 @@ def read_file(
     """The content of a configured file.
 
     ``is_private``: others must not be able to read it either. ``owners``: users besides root and
-    our own who may own it. Raises FileRefused for a file that is no regular one, too large, or that
-    others can change, and OSError for one that cannot be opened. Never blocks.
+    our own who may own it. Raises FileRefused for a file that is not regular, is too large, or can
+    be changed by others, and OSError for one that cannot be opened. Never blocks.
     """
     descriptor = _open(path, is_private, {0, os.geteuid(), *_later_users, *owners})
     with os.fdopen(descriptor, "rb") as stream:
@@ -62,7 +62,7 @@ def read_file(
 
 
 def check_file(path: Path) -> None:
-    """Raise what `read_file` would, without reading anything."""
+    """Raise the same errors as `read_file`, except for size, without reading the file."""
     os.close(_open(path, False, {0, os.geteuid(), *_later_users}))
 
 
@@ -84,7 +84,7 @@ def check_opened_folder(path: Path, found: os.stat_result, *, owners: Collection
 
 
 def _open(path: Path, is_private: bool, trusted: Collection[int]) -> int:
-    # Looked at before it is opened: to open a device can set something off.
+    # Checked before the open as well, since opening a device can have effects.
     _refuse_special(os.stat(path).st_mode)
     links = _refuse_foreign_way(path, trusted)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
@@ -93,7 +93,7 @@ def _open(path: Path, is_private: bool, trusted: Collection[int]) -> int:
         _refuse_special(found.st_mode)
         _refuse_foreign_owner(path, found, trusted)
         if is_private:
-            # A volume of Kubernetes leads through a link of this name.
+            # Kubernetes mounts a Secret behind a link of this name.
             _refuse_readable(path, found, is_projected="..data" in links)
         _refuse_writable(path, found)
     except FileRefused:
@@ -144,7 +144,7 @@ def _refuse_foreign_owner(path: Path, found: os.stat_result, trusted: Collection
 
 def _refuse_readable(path: Path, found: os.stat_result, is_projected: bool) -> None:
     mode = stat.S_IMODE(found.st_mode)
-    # What Docker, Kubernetes and systemd mount belongs to root and is the same for all.
+    # Secrets that Docker, Kubernetes and systemd mount belong to root and cannot be written.
     is_mounted = _is_root(found.st_uid) and (is_projected or not mode & 0o222)
     if mode & 0o077 and not is_mounted and not _is_on_a_volume(path, found):
         raise FileRefused(
@@ -154,8 +154,9 @@ def _refuse_readable(path: Path, found: os.stat_result, is_projected: bool) -> N
 
 
 def _is_on_a_volume(path: Path, found: os.stat_result) -> bool:
-    """True for a file that only its group can use besides its owner, on a volume that is given to
-    that group: Kubernetes (``fsGroup``) sets the group's rights on every file at each start.
+    """True for a file of which only owner and group have rights, on a volume given to that group.
+
+    Kubernetes (``fsGroup``) sets the group's rights on every file at each start.
     """
     folder = os.stat(os.path.dirname(os.path.realpath(path)))
     is_given = folder.st_mode & stat.S_ISGID and folder.st_gid == found.st_gid
@@ -163,7 +164,7 @@ def _is_on_a_volume(path: Path, found: os.stat_result) -> bool:
 
 
 def _refuse_foreign_way(path: Path, trusted: Collection[int]) -> set[str]:
-    """Check every folder and every link from the root to a file; the names of the links."""
+    """Check every folder and link from the root to a file. Return the names of the links."""
     links: list[str] = []
     here = "/"
     rest = list(reversed(path.absolute().parts[1:]))
@@ -179,7 +180,7 @@ def _refuse_foreign_way(path: Path, trusted: Collection[int]) -> set[str]:
             here = entry
             continue
         if folder.st_mode & stat.S_ISVTX:
-            # Anybody could have made it there.
+            # Every user can create a link in such a folder.
             _refuse_foreign_owner(Path(entry), found, trusted)
         links.append(name)
         if len(links) > LINKS_MAX:
@@ -212,7 +213,7 @@ def _others_can_write(found: os.stat_result) -> bool:
 
 
 def _is_private_group(found: os.stat_result) -> bool:
-    """True for a group of our process in which no account is but root's and our own.
+    """True for a group of our process that has no members but root and our own account.
 
     Distributions give each user such a group and let it write by default (umask 002), and
     Kubernetes gives volumes to one (``fsGroup``). root needs none.
@@ -235,13 +236,13 @@ def _is_private_group(found: os.stat_result) -> bool:
 
 
 def user_name(uid: int) -> str:
-    """How a sentence names a user."""
+    """The user's name and id for a sentence."""
     name = _account(uid)
     return f"uid {uid}" if name == str(uid) else f"{name} (uid {uid})"
 
 
 def _account(uid: int) -> str:
-    """How a command names a user."""
+    """The user's name for a command; the id if there is no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -253,9 +254,9 @@ def _is_root(uid: int) -> bool:
 
 
 def _is_unmapped(uid: int) -> bool:
-    """True for the id that stands, in a user namespace, for users who do not exist there.
+    """True for the id that a user namespace shows for users that it does not map.
 
-    In a rootless container the files of the machine's root look so.
+    In a rootless container the files of the host's root have this id.
     """
     try:
         if uid != int(Path("/proc/sys/kernel/overflowuid").read_text()):

@@ -49,8 +49,8 @@ def run(
 ) -> int:
     """Ask the daemon at ``url`` ("": not known), or look ourselves; 0 when no link is broken.
 
-    ``is_asked_for``: that daemon and no other is meant. Without a symbol one is taken that need
-    not be there, and that no client need want.
+    ``is_asked_for``: the user named that daemon. Without a symbol a default is checked, for which
+    it is no fault if it does not exist or if no client wants it.
     """
     name = symbol or USUAL_SYMBOL
     why = "The address of the daemon is not clear"
@@ -78,7 +78,7 @@ def run(
 
 
 def without_a_name(report: contract.Diagnosis) -> contract.Diagnosis:
-    """The report about a symbol that nobody named: it is no fault that it is not there, or that no
+    """The report about the default symbol, for which it is no fault if it does not exist or if no
     client wants it.
     """
     is_wanted = any(link.name == "outbox" and link.holds != "unknown" for link in report.links)
@@ -145,8 +145,8 @@ def examine(symbol: str) -> Iterator[Link]:
 
 
 def door_of(settings: Settings, bundle: Bundle | None = None) -> Door:
-    """Where the configuration says that the venue is, and who we are there. ``bundle``: the
-    authorities to trust, instead of the system's.
+    """The venue's address and our credentials, by the configuration. ``bundle``: the authorities
+    to trust instead of the system's.
     """
     venue = settings.venue
     # The venue may repeat what it was told.

@@ -272,7 +272,7 @@ def tls_options(arguments: Mapping[str, str]) -> CertificateOptions:
 
 
 def server_endpoint(reactor: Any, listen: str) -> IStreamServerEndpoint:
-    """What a server endpoint string describes; TLS is set up as in `tls_options`."""
+    """Build the endpoint of a server endpoint string, with TLS as in `tls_options`."""
     arguments = endpoint_arguments(listen)
     if arguments["kind"] != "ssl":
         endpoint: IStreamServerEndpoint = serverFromString(reactor, listen)

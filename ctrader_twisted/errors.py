@@ -16,16 +16,17 @@ class ConfigurationError(CtraderError):
 
 
 class ProtocolError(CtraderError):
-    """What arrived is not what the wire allows.
+    """Bytes from the venue break the protocol.
 
-    Where no frame can be trusted any more, the connection is dropped and made anew.
+    The connection is dropped and made anew, unless only a payload is wrong (`PayloadError`).
     """
 
 
 class PayloadError(ProtocolError):
-    """The envelope of a frame is right, and its payload cannot be read.
+    """The payload of a frame cannot be read, although its envelope is right.
 
-    The length of the frame was true, so the connection is kept, and only this message is lost.
+    The next frame begins where the length says, so the connection is kept and only this message is
+    lost.
     """
 
     def __init__(self, text: str, *, payload_type: int, client_message_id: str | None) -> None:

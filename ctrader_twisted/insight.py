@@ -1,4 +1,4 @@
-"""What operators may look at, wired: the log, the scrape, and the routes that show it."""
+"""Setup of what operators see: log output, Prometheus metrics, and their routes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def our_version() -> str:
 
 
 def versions() -> str:
-    """What runs, for the first line of the log."""
+    """The versions of the daemon and its libraries, for the first line of the log."""
     return (
         f"ctrader-stream {our_version()}, Python {platform.python_version()}, "
         f"Twisted {twisted.__version__}"
@@ -42,7 +42,7 @@ def versions() -> str:
 
 
 def log_observer(twistd: Any) -> ILogObserver | None:
-    """Where logs go to by twistd's own options; None if it was given a ``--logger``."""
+    """The log observer for twistd's own options; None if twistd was given a ``--logger``."""
     try:
         return observer_for(twistd)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Where log lines are written to: an open descriptor, a log file, syslog.
+"""Targets of log lines: an open descriptor, a log file, syslog.
 
-A target takes what it can and says how much that was. It never waits longer than `POLL_S`, except
-where the system gives no choice (a hung disk, the C library's syslog).
+A target writes as much as there is room for and returns how much that was. It waits for `POLL_S`
+at most, except where the system gives no choice (a hung disk, the C library's syslog).
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from twisted.logger import Logger
 
 # How long a write waits for room before it reports that there is none.
 POLL_S = 0.25
-# A pipe that is ready takes so much without blocking (POSIX promises 512, Linux 4096).
+# How much a pipe that is ready takes without blocking (at least 512 by POSIX, 4096 on Linux).
 PIPE_BYTES = select.PIPE_BUF
 
-# Files that we make. An existing one may be readable by a group, which is its owner's decision.
+# The mode of a new file. An existing one may be readable for a group, if its owner chose so.
 FILE_MODE = 0o600
 ALLOWED_MODE = 0o640
 
 
 class Target(Protocol):
-    """``joins``: several lines may be written at once. ``path``: of a file that can be reopened.
+    """A place to write log lines to.
 
-    ``stuck`` says why lines are lost while `write` takes nothing.
+    ``joins``: several lines may be written at once. ``path``: of a file that can be reopened, else
+    empty. ``stuck``: why lines are lost while `write` returns 0.
     """
 
     name: str
@@ -40,16 +41,16 @@ class Target(Protocol):
     notice_priority: int
 
     def write(self, priority: int, data: memoryview) -> int:
-        """Write some of it; how many bytes, 0 when there is no room now. Raises OSError."""
+        """Write some of it, and return how many bytes; 0 if there is no room. Raises OSError."""
 
     def reopen(self) -> None:
-        """Open it anew and close what was open; if that fails, the old one stays. OSError."""
+        """Open the target anew and close the old one. On an OSError the old one stays open."""
 
 
 class Descriptor:
-    """A descriptor that belongs to somebody else, such as standard output.
+    """A descriptor that other processes may share, such as standard output.
 
-    It stays in blocking mode, since whoever shares it would notice; so `write` asks first.
+    It stays in blocking mode, which is a property that all of them share; so `write` polls first.
     """
 
     path = ""
@@ -57,7 +58,7 @@ class Descriptor:
     notice_priority = 0
 
     def __init__(self, number: int, name: str) -> None:
-        """``number`` is -1 where there is none."""
+        """``number`` is the file descriptor; -1 if there is none."""
         self.name = name
         self.stuck = f"the reader of {name} does not read"
         self._number = number
@@ -78,7 +79,7 @@ class LogFile:
     log = Logger()
 
     def __init__(self, path: str) -> None:
-        """Open it; OSError if that is not possible. A FIFO without a reader is opened later."""
+        """Open the file; OSError if that fails. A FIFO without a reader is opened later."""
         self.path = self.name = os.path.abspath(path)
         self.stuck = f"the reader of {self.path} does not read"
         self._number = -1
@@ -95,19 +96,19 @@ class LogFile:
         return write_some(self._number, data)
 
     def reopen(self) -> None:
-        """Write to the file that has the name now; one is made if there is none."""
+        """Open the file that has the path now, creating it if there is none."""
         old, self._number = self._number, self._open()
         if old >= 0:
             os.close(old)
 
     def close(self) -> None:
-        """Close it; a later write would open it again."""
+        """Close the file; a later write opens it again."""
         number, self._number = self._number, -1
         if number >= 0:
             os.close(number)
 
     def _open(self) -> int:
-        # Not blocking: a FIFO has a reader or fails. For a regular file that changes nothing.
+        # O_NONBLOCK: opening a FIFO without a reader fails instead of waiting.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         number = os.open(self.path, flags, FILE_MODE)
         self._close_to_others(number)
@@ -137,9 +138,10 @@ class LogFile:
 
 
 class Stream:
-    """A file object without a descriptor, such as a test puts in the place of ``sys.stderr``.
+    """A file object without a descriptor, such as a test uses as ``sys.stderr``.
 
-    It is in memory and does not block, so it needs no `log_writer.LogWriter` before it.
+    It is in memory and does not block, so it has the methods of a `log_writer.LogWriter` and is
+    used in its place.
     """
 
     def __init__(self, stream: Any) -> None:
@@ -148,7 +150,7 @@ class Stream:
     def put(self, line: bytes, priority: int = 0) -> None:
         """Write one line."""
         octets = getattr(self._stream, "buffer", None)
-        # ValueError: it is closed. There is nobody left who could be told.
+        # ValueError means that it is closed, and there is no other place to report that.
         with suppress(OSError, ValueError):
             if octets is None:
                 self._stream.write(line.decode("utf-8", "replace"))
@@ -165,7 +167,7 @@ class Stream:
 
 
 class Syslog:
-    """The system's log, by the C library, which waits without a bound when syslogd is stuck."""
+    """The system's log by the C library, which waits without limit while syslogd is stuck."""
 
     name = "syslog"
     stuck = "syslog does not take them"
@@ -178,7 +180,7 @@ class Syslog:
         syslog.openlog(prefix, 0, syslog.LOG_USER)
 
     def write(self, priority: int, data: memoryview) -> int:
-        """Hand over one event; each of its lines is a message of its own."""
+        """Send one event; each of its lines becomes a message."""
         for line in bytes(data).decode("utf-8", "replace").replace("\0", "").splitlines():
             syslog.syslog(priority, line)
         return len(data)

@@ -1,11 +1,11 @@
 """Log output that never blocks the caller: a bounded queue, and a thread that writes it.
 
-A pipe that nobody reads, a terminal that is stopped, a full or hung disk and a stuck syslog all
+A pipe without a reader, a terminal that is stopped, a full or hung disk and a stuck syslog all
 make a write block or fail. Here that happens in a thread: the queue fills up, further lines are
 counted and dropped, and one line says how many were lost as soon as writing works again.
 
-`LogWriter.put` may be called from any thread, from a signal handler and from a destructor, all of
-which log in Twisted: the lock is re-entrant, and nothing is called while it is held.
+`LogWriter.put` may be called from any thread, from a signal handler and from a destructor, since
+Twisted logs in all of them: the lock is re-entrant, and no other code runs while it is held.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from weakref import WeakSet
 
 from ctrader_twisted.log_targets import Target
 
-# What waits at most: some minutes of an ordinary log, seconds of a flood.
+# The bounds of the queue: some minutes of an ordinary log, seconds of a flood.
 QUEUE_LINES = 10_000
 QUEUE_BYTES = 4 * 1024 * 1024
-# Handed over at once.
+# How much is given to the target in one call.
 BATCH_BYTES = 64 * 1024
-# A write that failed is tried again after so long.
+# Seconds until a failed write is tried again.
 RETRY_S = 0.5
-# How long the end of the process, or a fork, waits for what is queued.
+# Seconds for which the end of the process, or a fork, waits for the queue to be written.
 GRACE_S = 1.0
 
 Notice = Callable[[int, str], bytes]
-# The path of the file, and why it could not be opened.
+# Called with the path of the file, and with the error if it could not be opened.
 Reopened = Callable[[str, OSError | None], None]
 
 
 class LogWriter:
     """Writes lines to one target in a thread of its own.
 
-    The thread starts with the first line, is no reason for the process to go on, and does not
-    survive a fork: the child starts another one.
+    The thread starts with the first line, and is a daemon thread, so it does not keep the process
+    alive. The child of a fork starts a new one.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LogWriter:
         max_bytes: int = QUEUE_BYTES,
         retry_s: float = RETRY_S,
     ) -> None:
-        """``notice(lost, reason)`` is the line that tells of lost lines."""
+        """``notice(lost, reason)`` returns the line that reports lost lines."""
         self._target = target
         self._notice = notice
         self._max_lines = max_lines
@@ -61,11 +61,12 @@ class LogWriter:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._queue: deque[tuple[int, bytes]] = deque()
-        # Of the lines that were put and are not written yet, those in hand included.
+        # Of all lines that are not written yet, those that the thread is writing included.
         self._waiting_lines = 0
         self._waiting_bytes = 0
         self._lost = 0
-        # Lost since the last notice; the notice comes when so many of the queue are gone.
+        # Lines lost since the last notice, and how many queued lines are written before the next,
+        # so that the notice comes where the lines are missing.
         self._untold = 0
         self._until_notice = 0
         self._trouble = ""
@@ -98,29 +99,29 @@ class LogWriter:
             self.flush(self._wait_until - time.monotonic())
 
     def drop(self) -> None:
-        """Count a line that was not even made, since there was no room for it."""
+        """Count a line as lost that was not rendered because there was no room for it."""
         with self._changed:
             self._drop()
 
     def reopen(self, done: Reopened) -> None:
-        """Close the target and open it again; ``done`` is called in the thread."""
+        """Have the thread reopen the target; it then calls ``done(path, error)``."""
         with self._changed:
             self._reopened.append(done)
             self._begin()
             self._changed.notify_all()
 
     def flush(self, seconds: float) -> bool:
-        """Wait until everything is written, for so long at most; True if it is."""
+        """Wait up to ``seconds`` until everything is written. Return True if it is."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._waiting_lines, max(0.0, seconds))
 
     def finish(self, seconds: float) -> None:
-        """From now on every line is waited for, for so many seconds together at most."""
+        """From now on wait until each line is written, for ``seconds`` in total at most."""
         self._wait_until = time.monotonic() + seconds
         self.flush(seconds)
 
     def close(self, seconds: float = GRACE_S) -> None:
-        """Write what is queued and end the thread, if that takes no longer than ``seconds``."""
+        """Write the queue and end the thread, waiting up to ``seconds``."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
@@ -131,7 +132,7 @@ class LogWriter:
             self._ending = False
 
     def forget(self) -> None:
-        """In the child of a fork: no thread is left, and the parent writes what was queued."""
+        """Clear the state in the child of a fork: its parent has the thread and the queue."""
         self._changed = threading.Condition()
         self._thread = None
         self._queue.clear()
@@ -145,7 +146,7 @@ class LogWriter:
         self._lost += 1
 
     def _begin(self) -> None:
-        """Start the thread, unless it runs. If the system has none left, the next line tries."""
+        """Start the thread unless it runs. If the system refuses, the next line tries again."""
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
             try:
@@ -154,7 +155,7 @@ class LogWriter:
                 self._thread = None
 
     def _run(self) -> None:
-        # Signals are for the main thread; one that came here would not wake it.
+        # A signal that is delivered to this thread would not wake the main thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while True:
             with self._changed:
@@ -169,7 +170,7 @@ class LogWriter:
                 self._waiting_lines -= lines
                 self._waiting_bytes -= octets
                 if not self._queue:
-                    # An interrupted addition, in a signal handler, must not leave a debt.
+                    # A signal handler that logs can interrupt an addition, and so lose it.
                     self._waiting_lines = self._waiting_bytes = 0
                 self._changed.notify_all()
             self._tell_of_losses()
@@ -178,7 +179,7 @@ class LogWriter:
         return bool(self._queue or self._reopened or self._untold or self._ending)
 
     def _take(self) -> tuple[int, int, int, bytes]:
-        """Some lines of one priority, up to the place where lines are missing."""
+        """Take lines of one priority from the queue, up to the place where lines are missing."""
         taken: list[bytes] = []
         priority = self._queue[0][0] if self._queue else 0
         octets = 0
@@ -217,7 +218,7 @@ class LogWriter:
             self._changed.wait_for(lambda: bool(self._reopened), self._retry_s)
 
     def _reopen(self) -> bool:
-        """Do it if it was asked for; True if there is a new file."""
+        """Reopen the target if that was requested. Return True if there is a new file."""
         with self._changed:
             asked, self._reopened = self._reopened, []
         problem: OSError | None = None
@@ -244,12 +245,12 @@ _writers: WeakSet[LogWriter] = WeakSet()
 
 
 def lines_lost() -> int:
-    """How many log lines this process has dropped, over all outputs."""
+    """How many log lines this process has dropped, all targets together."""
     return sum(writer.lost for writer in list(_writers))
 
 
 def reopen_all(done: Reopened) -> int:
-    """Reopen the files that logs are written to; how many there are. See `LogWriter.reopen`."""
+    """Reopen all log files, and return how many there are. See `LogWriter.reopen`."""
     moved = [writer for writer in list(_writers) if writer._target.path]
     for writer in moved:
         writer.reopen(done)
@@ -257,7 +258,7 @@ def reopen_all(done: Reopened) -> int:
 
 
 def finish_all(seconds: float = GRACE_S) -> None:
-    """Write what is queued before the process ends, within a bound. See `LogWriter.finish`."""
+    """Write all queues before the process ends, waiting up to ``seconds`` for each."""
     for writer in list(_writers):
         writer.finish(seconds)
 

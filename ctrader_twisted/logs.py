@@ -1,4 +1,4 @@
-"""Log observers: every event is redacted, made harmless, and queued for a thread that writes it."""
+"""Log observers: each event is redacted, escaped, and queued for a thread that writes it."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def json_stderr() -> ILogObserver:
 
 
 def observer_for(options: Mapping[str, Any]) -> ILogObserver | None:
-    """What twistd should log to by these options of its own; None to leave it to twistd.
+    """Return the log observer for twistd's own options; None if twistd should use its own.
 
-    Twistd's own observers neither redact nor bound what they write, and its log files rotate
-    themselves. OSError when the log file cannot be opened.
+    Twistd's observers neither redact nor bound what they write, and its log files rotate
+    themselves. Raises OSError if the log file cannot be opened.
     """
     file, in_foreground = options.get("logfile"), options.get("nodaemon") or options.get("debug")
     if options.get("logger") is not None or (file == "-" and not in_foreground):
@@ -82,12 +82,14 @@ def observer_for(options: Mapping[str, Any]) -> ILogObserver | None:
 
 
 class LoggingService(MultiService):
-    """A service that brings along what its application logs to, if ``log_observer`` is set."""
+    """A service that sets the log observer of its application, if ``log_observer`` is set."""
 
     log_observer: ILogObserver | None = None
 
     def setServiceParent(self, parent: Any) -> None:
-        """Become a part of an application, which twistd asks for its log observer."""
+        """Add the service to its parent; an application, which twistd asks for it, gets the
+        observer.
+        """
         super().setServiceParent(parent)
         if self.log_observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self.log_observer)
@@ -107,7 +109,7 @@ def mask_uncaught() -> None:
 def observer_of(
     target: Target | Stream, render: Callable[[LogEvent], str], level: Any = LogLevel.info
 ) -> ILogObserver:
-    """Lines made by ``render``, written to ``target`` without ever waiting for it."""
+    """An observer that writes lines made by ``render`` to ``target`` without waiting for it."""
     predicates = [LogLevelFilterPredicate(defaultLogLevel=level), _says_something]
     if render is not json_line and level >= LogLevel.info:
         predicates.append(_is_for_people)
@@ -124,7 +126,7 @@ def console_line(event: LogEvent) -> str:
 
 
 def syslog_line(event: LogEvent) -> str:
-    """As `console_line`, without the time, which syslog adds."""
+    """Like `console_line`, without the time, which syslog adds."""
     return f"{_level(event).upper():8} {_text_of(event)}\n"
 
 
@@ -178,7 +180,7 @@ class _Redacting:
 
 @implementer(ILogObserver)
 class _Lines:
-    """Queues each event as the text that `render` makes of it; a thread writes it."""
+    """Observer that renders each event as text and queues it for the writer's thread."""
 
     def __init__(self, writer: LogWriter | Stream, render: Callable[[LogEvent], str]) -> None:
         self._writer = writer
@@ -193,9 +195,9 @@ class _Lines:
 
 
 def _lost(render: Callable[[LogEvent], str], lost: int, reason: str) -> bytes:
-    """The line that stands where lines are missing."""
+    """Render the line that reports lost lines, in the place where they are missing."""
     made: list[LogEvent] = []
-    # Not by the publisher, since it is for this target, and for this place in it.
+    # Not published, since the line is for this target only, and for this place in it.
     log = Logger(namespace=__name__, observer=cast(ILogObserver, made.append))
     log.warn("{lost} log lines were lost: {reason}", lost=lost, reason=reason)
     return _encoded(render(made[0]))
@@ -216,10 +218,9 @@ _PRIORITIES = {
 
 @provider(ILogFilterPredicate)
 def _says_something(event: LogEvent) -> Any:
-    """Twisted writes an event without words where somebody took them away.
+    """True for events of Twisted that tell nothing: those without text, and its lines at start.
 
-    And it names its reactor, and itself by a long path, before our first line can be seen: our
-    own says which versions run.
+    Twisted names its version, path and reactor before our own first line, which has the versions.
     """
     words = event.get("log_format")
     is_empty = words == "" and event.get("log_failure") is None
@@ -229,7 +230,7 @@ def _says_something(event: LogEvent) -> Any:
 
 @provider(ILogFilterPredicate)
 def _is_for_people(event: LogEvent) -> Any:
-    """Log-in that goes well is told by one line at its end; its requests are for the JSON log."""
+    """False for the requests of a successful log-in: only the JSON log has them."""
     went_well = event.get("lane") == "session" and event.get("outcome", "answered") == "answered"
     return PredicateResult.no if went_well else PredicateResult.maybe
 
@@ -240,8 +241,8 @@ _PREFACE = {
     "twistd {version} ({exe} {pyVersion}) starting up.",
     "reactor class: {reactor}.",
 }
-# Control characters but line breaks and tabs, and what is invisible or turns the direction of
-# writing: a terminal would obey it, and a reader would see something else than what is there.
+# Control characters except line breaks and tabs, which a terminal would obey, and characters that
+# are invisible or change the direction of writing, which would mislead a reader.
 _INVISIBLE = (
     *(code for code in range(32) if chr(code) not in "\n\t"),
     *range(0x7F, 0xA0),
@@ -255,7 +256,7 @@ _INVISIBLE = (
 _HARMLESS = {code: ascii(chr(code))[1:-1] for code in _INVISIBLE} | {
     code: f"\\x{code:02x}" for code in _INVISIBLE if code < 0x100
 }
-# A text of this length says enough; one without a bound could fill the queue.
+# Characters of a text. Longer texts are cut, since they could fill the queue.
 TEXT_LIMIT = 32 * 1024
 
 
@@ -282,7 +283,7 @@ def _plain_fields(event: LogEvent, secrets: Sequence[Secret]) -> dict[str, Any]:
 
 
 def _clean(text: str, secrets: Sequence[Secret]) -> str:
-    """Redacted, without control characters, cut, and without what UTF-8 cannot write."""
+    """The text redacted, cut, with control characters escaped, and encodable as UTF-8."""
     text = redact(text, secrets)
     if len(text) > TEXT_LIMIT:
         text = f"{text[:TEXT_LIMIT]}... ({len(text)} characters)"

@@ -1,4 +1,4 @@
-"""Secret values, and the one function that masks them in text."""
+"""The type of secret values, and the function that masks secrets in text."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MASK = "********"
 
 
 class Secret:
-    """A credential in memory. Everything that prints it prints ``********``.
+    """A credential in memory, printed as ``********``.
 
-    Only ``reveal()`` gives the text. Copies are the value itself; pickling is refused, because a
-    pickle is a plain copy on its way to somewhere else.
+    Only ``reveal()`` returns the text. A copy is the same object; pickling is refused, because a
+    pickle would hold the plain text.
     """
 
     __slots__ = ("_value",)
@@ -32,7 +32,7 @@ class Secret:
         object.__setattr__(self, "_value", value)
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends it."""
+        """The plain text. Call it only where the secret is sent or compared."""
         return self._value
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
@@ -89,22 +89,22 @@ _NAMED_VALUE = re.compile(
     r"|(?:(?:bearer|basic|digest|token)\s+)?[^\s&\"'\\,;)\]}]+)",
     re.IGNORECASE | re.MULTILINE,
 )
-# Parameters that are credentials in a URL, although the bare words are ordinary ones.
+# Parameters that are credentials in a URL; elsewhere their names are ordinary words.
 _QUERY_VALUE = re.compile(r"([?&](?:key|apikey|auth|code|sig|signature)=)[^&\s\"'<>]+", re.I)
 _BEARER = re.compile(r"\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
-# Letters and digits mixed as no word has them.
+# A mix of letters and digits that no word has.
 _BASIC = re.compile(
     r"\b([Bb][Aa][Ss][Ii][Cc]\s+)(?=\S*(?:[a-z][A-Z]|[0-9=]))[A-Za-z0-9+/_-]{12,}={0,2}"
 )
 _JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*")
-# Our own API keys, wherever they turn up, in capitals too: at the beginning of a word, after a
-# quoted character (%22, \n, \x1b, \u0022), or so long that nothing else can be meant.
+# Our own API keys in any capitals: at the beginning of a word, after an escaped character (%22, \n,
+# \x1b, \u0022), or anywhere if they are long enough to be nothing else.
 _API_KEY = re.compile(
     r"(?:(?<![A-Za-z0-9])|(?<=%[0-9a-f]{2})|(?<=\\[a-z])|(?<=\\x[0-9a-f]{2})"
     r"|(?<=\\u[0-9a-f]{4}))cts_[A-Za-z0-9_-]{16,}|cts_[A-Za-z0-9_-]{40,}",
     re.IGNORECASE,
 )
-# The same in base64, at each of the three places where a key can begin in a group of three bytes.
+# The same in base64, for each of the three positions of a key in a group of three bytes.
 _API_KEY_IN_BASE64 = re.compile(
     r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]*(?:Y3RzX[w-z0-9+/_-]|N0c1[89+/_-]|jdHNf)"
     r"[A-Za-z0-9+/_-]{20,}={0,2}"
@@ -113,10 +113,10 @@ _URL_PASSWORD = re.compile(r"(://[^\s/:@\"']*:)[^\s/@\"']+(?=@)")
 
 
 class _Concealed:
-    """What `conceal` was told."""
+    """The secrets passed to `conceal`."""
 
     def __init__(self) -> None:
-        # Replaced as a whole and never changed, since threads redact while another one adds.
+        # Replaced and never modified, since other threads may iterate over it.
         self.secrets: frozenset[Secret] = frozenset()
         self._adding = threading.Lock()
 
@@ -125,7 +125,7 @@ class _Concealed:
             self.secrets = self.secrets.union(secret for secret in secrets if secret)
 
     def discard(self, secret: Secret) -> None:
-        """Forget one, at the end of a test."""
+        """Remove a secret, at the end of a test."""
         with self._adding:
             self.secrets = self.secrets - {secret}
 
@@ -134,7 +134,7 @@ _concealed = _Concealed()
 
 
 def conceal(*secrets: Secret) -> None:
-    """From now on, and for the whole process, mask these values in all that is redacted.
+    """Mask these values in all redacted text of this process from now on.
 
     May be called at any time and from any thread, such as when a secret is read again.
     """
@@ -142,20 +142,20 @@ def conceal(*secrets: Secret) -> None:
 
 
 def is_credential_name(name: str) -> bool:
-    """Return True for a name whose value is masked whatever it is, such as ``access_token``."""
+    """Return True for a name whose value is always masked, such as ``access_token``."""
     return _CREDENTIAL_NAME.fullmatch(name) is not None
 
 
 def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
-    """The text with every known secret, and whatever looks like a credential, masked.
+    """Return the text with all known secrets, and all that looks like a credential, masked.
 
-    Known are the given secrets and those told to `conceal`, in capitals and small letters, as they
-    are and as URL, JSON, ``repr``, base64 or hexadecimal digits would write them.
+    Known are the given secrets and those passed to `conceal`, in any capitals: plain, and as
+    written in a URL, JSON, ``repr``, base64 or hexadecimal digits.
     """
     known = _concealed.secrets.union(secret for secret in secrets if secret)
     if known:
         text = _literal(known).sub(MASK, text)
-    # Most lines hold none of these, and looking for a word is much cheaper than for a pattern.
+    # Most lines hold none of these words, and a search for a word is cheaper than for a pattern.
     folded = text.casefold()
     for words, pattern, mask in _PATTERNS:
         if any(word in folded for word in words):
@@ -168,7 +168,7 @@ def _masked_value(match: re.Match[str]) -> str:
     return f"{match['name']}{mark}{MASK}{mark}"
 
 
-# A pattern, words of which one is in every text that it matches, and what it is replaced by.
+# Words of which one is in every match (in lower case), the pattern, and its replacement.
 _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Any], ...] = (
     (
         ("secret", "token", "passw", "passphrase", "key", "auth", "cookie"),
@@ -207,12 +207,13 @@ def _spellings(value: str) -> Iterator[str]:
     if len(octets) >= _ENCODED_BYTES:
         yield octets.hex()
         for shift in range(3):
-            # What stands around it is part of the first and the last groups of four digits.
+            # Neighbouring bytes influence the first and the last groups, so only the digits that
+            # depend on the value alone are used.
             digits = b64encode(bytes(shift) + octets).decode().rstrip("=")
             is_whole = (shift + len(octets)) % 3 == 0
             inner = digits[(0, 2, 3)[shift] : None if is_whole else -1]
             yield inner
             yield inner.translate({ord("+"): "-", ord("/"): "_"})
-    # Text that is printed goes to the log line by line.
+    # Printed text is logged line by line, so each line of the value is masked by itself.
     lines = value.splitlines()
     yield from (line for line in lines if len(lines) > 1 and len(line) >= _ENCODED_BYTES)

@@ -1,4 +1,4 @@
-"""Output of commands for people: colours on a terminal only, and readers that go away early."""
+"""Terminal output of commands: colours only on a terminal, no error if the reader is gone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _GOOD, _BAD, _DIM, _STRONG = "32", "31", "2", "1"
 
 
 class Paint:
-    """Colours for one output; none in a pipe, on a dumb terminal, or with NO_COLOR set."""
+    """Adds colours to text; none for a pipe, a dumb terminal, or with NO_COLOR set."""
 
     def __init__(self, out: TextIO, environ: Mapping[str, str]) -> None:
         is_dumb = environ.get("TERM", "") in {"", "dumb"}
@@ -37,7 +37,7 @@ class Paint:
 
 
 def say(out: TextIO, text: str) -> None:
-    """Write the text. A reader that is gone (`| head`) does not change how a command ends."""
+    """Write the text. A reader that is gone (`| head`) does not change the exit status."""
     try:
         out.write(text)
         out.flush()

@@ -1,4 +1,4 @@
-"""What a process on a Unix machine sees to: room for its sockets, log files that move."""
+"""Unix housekeeping: the file descriptor limit, log reopening by signal, and own threads."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ from ctrader_twisted import log_writer
 
 log = Logger()
 
-# Kept back for the venue, listeners, files and look-ups, and for what is accepted in one turn of
-# the reactor before it is refused; where the limit is low, not fewer than the second number.
+# Descriptors kept back for the venue, listeners, files and look-ups, and for connections that are
+# accepted in one turn of the reactor before they are refused; at least the second number if the
+# limit is low.
 KEPT_BACK = 50
 KEPT_BACK_LEAST = 40
-# For connections that are no WebSocket clients yet, or never: health checks, the page, handshakes.
+# Descriptors for connections that are no WebSocket clients (yet): health checks, the page,
+# handshakes.
 ARRIVING = 50
-# What a process needs besides one descriptor for each client.
+# Descriptors that the process needs besides one for each client.
 OTHERS = KEPT_BACK + ARRIVING
-# How many descriptors "unlimited" is taken for.
+# The number that stands for an unlimited count of descriptors.
 UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What a limit of file descriptors leaves room for: connections in all, and WebSocket clients
-    among them.
+    """How many connections, and how many WebSocket clients among them, a limit of file descriptors
+    allows.
     """
 
     connections: int
@@ -39,7 +41,7 @@ class Capacity:
 
     @classmethod
     def of(cls, limit: int) -> Capacity:
-        """The room that ``limit`` descriptors leave."""
+        """The capacity for a limit of ``limit`` descriptors."""
         kept_back = min(KEPT_BACK, max(KEPT_BACK_LEAST, limit // 8))
         connections = max(4, limit - kept_back)
         return cls(connections, connections - min(ARRIVING, max(1, connections // 4)))
@@ -50,7 +52,7 @@ class Capacity:
 
 
 def room_now() -> int:
-    """How many connections the limit of descriptors leaves room for at this moment."""
+    """How many connections the present limit of descriptors allows."""
     return Capacity.of(descriptor_limit()).connections
 
 
@@ -82,9 +84,9 @@ def make_room(clients: int) -> None:
 
 
 def listen_for_hangup(reactor: Any) -> None:
-    """From now on SIGHUP reopens log files, instead of ending the process; so does SIGUSR1.
+    """Reopen log files on SIGHUP and SIGUSR1 from now on, instead of ending the process.
 
-    SIGUSR1 makes twistd's own log files rotate. Ours do not, and it would end the process.
+    SIGUSR1 is what twistd uses to rotate its own log files, so rotation tools may send it.
     """
 
     def hung_up(number: int, frame: object) -> None:
@@ -100,7 +102,7 @@ def listen_for_hangup(reactor: Any) -> None:
 
 
 def reopen_logs() -> None:
-    """A rotation tool has moved the files away: write to new ones of the old names."""
+    """Open all log files anew by their paths, after a rotation tool has moved them away."""
 
     def done(path: str, error: OSError | None) -> None:
         if error is None:
@@ -117,9 +119,9 @@ def reopen_logs() -> None:
 
 
 def in_own_thread(reactor: Any, call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-    """Call something that blocks in a thread of its own; fires with what became of it.
+    """Call a blocking function in a thread of its own; fires with its result or failure.
 
-    The end of the process does not wait for it, as it would for the threads of the reactor's pool.
+    The end of the process does not wait for this thread, unlike those of the reactor's pool.
     """
     told: Deferred[Any] = Deferred()
 

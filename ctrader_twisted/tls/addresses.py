@@ -1,4 +1,4 @@
-"""Addresses of a host, of both families, looked up without blocking the reactor."""
+"""Look-up of a host's IPv4 and IPv6 addresses without blocking the reactor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ InThread = Callable[..., "Deferred[Any]"]
 
 
 def is_address(host: str) -> bool:
-    """True for an IPv4 or IPv6 address, also with a zone."""
+    """True for an IPv4 or IPv6 address, with or without a zone."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -25,11 +25,11 @@ def is_address(host: str) -> bool:
 
 
 def look_up(host: str) -> list[str]:
-    """The addresses of a host in the order of the system; NameNotResolved. Blocks."""
+    """Return the addresses of a host in the system's order. Blocks. Raises NameNotResolved."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        # UnicodeError: what can be no name of a host, like one with two dots in a row.
+        # UnicodeError: the text cannot be a host name, such as one with two dots in a row.
         raise NameNotResolved(host, getattr(error, "strerror", None) or str(error)) from None
     families = (socket.AF_INET, socket.AF_INET6)
     addresses = list(dict.fromkeys(str(one[4][0]) for one in found if one[0] in families))
@@ -39,10 +39,10 @@ def look_up(host: str) -> list[str]:
 
 
 class Resolver:
-    """Looks up addresses by ``in_thread``; addresses are their own.
+    """Looks up a host in a thread; an address needs no look-up.
 
-    The threads of the reactor's pool will not do: the end of the process waits for those, with a
-    name server that does not answer for half a minute and more.
+    ``in_thread`` must not use the reactor's pool: the end of the process waits for those threads,
+    for half a minute and more if a name server does not answer.
     """
 
     def __init__(self, in_thread: InThread) -> None:
@@ -56,6 +56,6 @@ class Resolver:
 
 
 def after(addresses: Sequence[str], last: str) -> list[str]:
-    """The addresses, beginning with the one after ``last``, so that each has its turn."""
+    """Rotate the addresses to begin with the one after ``last``, so that each has its turn."""
     start = addresses.index(last) + 1 if last in addresses else 0
     return [*addresses[start:], *addresses[:start]]

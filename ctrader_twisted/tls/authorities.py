@@ -18,7 +18,7 @@ from ctrader_twisted.errors import ConfigurationError
 
 log = Logger()
 
-#: Gives the authorities to trust at this moment; None stands for the system's.
+#: Returns the authorities to trust for the next connection; None stands for the system's.
 Authorities = Callable[[], Sequence[crypto.X509] | None]
 
 LIMIT_BYTES = 16 * 1024 * 1024
@@ -39,7 +39,7 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Certificates of one file. ``skipped`` has a phrase for each block that is not used."""
+    """The certificates of one PEM file. ``skipped`` has a phrase for each unusable block."""
 
     certificates: tuple[crypto.X509, ...]
     skipped: tuple[str, ...]
@@ -55,7 +55,7 @@ def system_authorities() -> None:
 
 
 def parse(content: bytes) -> Bundle:
-    """The certificates in PEM text; what is no certificate is skipped, by number and line."""
+    """Parse PEM text. Blocks that are no certificates are skipped, with their number and line."""
     text = _decoded(content)
     certificates: list[crypto.X509] = []
     skipped: list[str] = []
@@ -70,7 +70,7 @@ def parse(content: bytes) -> Bundle:
 
 def _decoded(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        # As PowerShell writes what is redirected.
+        # PowerShell writes redirected output in UTF-16.
         text = content.decode("utf-16", "replace")
     else:
         # Bundles carry comments in many languages; the certificates themselves are ASCII.
@@ -81,7 +81,7 @@ def _decoded(content: bytes) -> str:
 def _certificate(block: re.Match[str]) -> crypto.X509:
     kind = block["kind"].strip()
     if kind == "TRUSTED CERTIFICATE":
-        # It may say that the certificate is trusted for something else, or for nothing.
+        # Such a block can restrict the trust to other purposes, or reject all of them.
         raise ValueError("is a TRUSTED CERTIFICATE of OpenSSL: convert it with `openssl x509`")
     if kind not in _CERTIFICATES:
         raise ValueError(f"is no certificate but {kind[:40]!r}")
@@ -95,7 +95,7 @@ def _certificate(block: re.Match[str]) -> crypto.X509:
 
 
 def read_authorities(path: Path) -> Bundle:
-    """The certificates of a file; ConfigurationError when it has none that can be used."""
+    """Read the certificates of a file. Raises ConfigurationError if none of them is usable."""
     try:
         content = read_file(path, limit_bytes=LIMIT_BYTES)
     except FileRefused as error:
@@ -122,21 +122,21 @@ def read_authorities(path: Path) -> Bundle:
 
 
 class AuthorityFile:
-    """Authorities of a file, read again for every connection.
+    """The authorities of a file, which is read again for every connection.
 
-    An authority may be renewed, and a simulator makes a new one at each start, while the daemon
-    runs for months. While the file cannot be used, the authorities of the last time stay.
+    A new authority needs no restart of the daemon: authorities are renewed, and a simulator makes
+    one at each start. While the file cannot be used, the authorities read before stay in use.
     """
 
     def __init__(self, path: Path) -> None:
-        """ConfigurationError when there is no usable certificate in ``path``."""
+        """Raises ConfigurationError if ``path`` holds no usable certificate."""
         self._path = path
         self._bundle = read_authorities(path)
         self._told = ""
         self._tell(self._remarks())
 
     def __call__(self) -> Sequence[crypto.X509]:
-        """The authorities to trust now. A new trouble with the file is logged, once."""
+        """Return the authorities to trust now. A new problem of the file is logged once."""
         try:
             self._bundle = read_authorities(self._path)
             said = self._remarks()

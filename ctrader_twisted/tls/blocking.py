@@ -1,4 +1,4 @@
-"""Blocking TLS client for commands: the same policy, verification and words as in the daemon."""
+"""Blocking TLS client for commands, with the policy, verification and errors of the daemon."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ctrader_twisted.tls.failures import (
 from ctrader_twisted.tls.policy import make_connection
 
 READ_BYTES = 65536
-# However many addresses share the time, each has that much of it.
+# Seconds that each address gets at least, however many share the timeout.
 LEAST_S = 3.0
 
 Result = TypeVar("Result")
 
 
 def open_tcp(host: str, port: int, addresses: Sequence[str], *, timeout_s: float) -> socket.socket:
-    """A TCP connection to the first address that takes one; Unreachable when none does."""
+    """Connect by TCP to the first address that accepts. Raises Unreachable if none does."""
     tried: dict[str, BaseException] = {}
     for address in addresses:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -53,8 +53,8 @@ def _share(timeout_s: float, count: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What came of the addresses of a host: those without TCP, those without TLS, and the one that
-    works, if any does.
+    """The outcome for each address of a host: those whose TCP failed, those whose TLS failed, and
+    the connection to the one that works, if there is one.
     """
 
     unreachable: dict[str, BaseException]
@@ -71,7 +71,7 @@ def open_tls(
     *,
     timeout_s: float,
 ) -> Tried:
-    """Try one address after the other until one has TCP and verified TLS."""
+    """Try the addresses in turn until one has TCP and verified TLS."""
     tried = Tried({}, {})
     each_s = _share(timeout_s, len(addresses))
     for address in addresses:
@@ -91,10 +91,10 @@ def open_tls(
 
 
 class BlockingTls:
-    """TLS on a connected socket; looks enough like a socket for http.client.
+    """TLS on a connected socket, with the methods of a socket that http.client needs.
 
-    The handshake is done by the constructor, which raises a `ConnectFailed` unless the certificate
-    is that of ``host``. Operations raise TimeoutError after the timeout of the socket.
+    The constructor does the handshake, and raises a `ConnectFailed` unless the certificate is
+    valid for ``host``. Operations raise TimeoutError after the timeout of the socket.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class BlockingTls:
 
     @property
     def valid_until(self) -> datetime:
-        """The end of the server's certificate, in UTC."""
+        """When the server's certificate expires, in UTC."""
         certificate = self._tls.get_peer_certificate(as_cryptography=True)
         assert certificate is not None  # noqa: S101 (verified, so there is one)
         return certificate.not_valid_after_utc
@@ -142,7 +142,7 @@ class BlockingTls:
     # -- as a socket ---------------------------------------------------------------------------
 
     def settimeout(self, timeout_s: float) -> None:
-        """The longest wait of each operation."""
+        """Set the longest wait of each operation."""
         self._plain.settimeout(timeout_s)
 
     def sendall(self, data: Any) -> None:
@@ -152,7 +152,7 @@ class BlockingTls:
             view = view[self._run(partial(self._tls.send, view.tobytes())) :]
 
     def recv(self, size: int) -> bytes:
-        """Some octets; none at the end."""
+        """Receive some octets; empty at the end of the connection."""
         try:
             return self._run(partial(self._tls.recv, size))
         except (SSL.ZeroReturnError, EOFError):
@@ -161,18 +161,18 @@ class BlockingTls:
             raise ConnectionError(str(handshake_failure(error))) from None
 
     def makefile(self, mode: str = "rb", *_: object, **__: object) -> io.BufferedReader:
-        """A reader of what arrives; the connection stays open until it is closed, too."""
+        """Return a reader; the connection closes only once all readers are closed, too."""
         self._readers += 1
         return io.BufferedReader(_Reader(self))
 
     def close(self) -> None:
-        """Hang up, once all readers are closed."""
+        """Close the connection once all readers are closed."""
         self._closed = True
         if not self._readers:
             self._plain.close()
 
     def reader_closed(self) -> None:
-        """One reader less."""
+        """Count one reader less, and close the connection after the last one."""
         self._readers -= 1
         if self._closed:
             self.close()
@@ -208,7 +208,7 @@ class BlockingTls:
 
 
 class _Reader(io.RawIOBase):
-    """What http.client reads from."""
+    """Raw stream for http.client over a `BlockingTls`."""
 
     def __init__(self, tls: BlockingTls) -> None:
         self._source = tls
@@ -218,13 +218,13 @@ class _Reader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Some octets, into ``buffer``."""
+        """Read some octets into ``buffer``."""
         octets = self._source.recv(len(buffer))
         buffer[: len(octets)] = octets
         return len(octets)
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Release the connection."""
         if not self.closed:
             super().close()
             self._source.reader_closed()

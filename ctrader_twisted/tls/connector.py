@@ -1,9 +1,9 @@
-"""Connects a client factory to a host, trying all of its addresses.
+"""Connector for a client factory that tries all addresses of a host.
 
-One attempt (`HostConnector.connect`) looks the host up, and tries its addresses one after the
-other: the next one as soon as one fails, or after `STAGGER_S` without an answer. The first that
-takes the TCP connection is kept, and TLS is agreed on it. The next attempt begins with the address
-after that one, so an address whose TLS or whose service is broken cannot keep us from the others.
+One attempt (`HostConnector.connect`) looks the host up and tries its addresses in turn: the next
+one as soon as one fails, or after `STAGGER_S` without an answer. The first address that accepts the
+TCP connection is kept for TLS. The next attempt begins with the address after that one, so that an
+address whose TLS or service is broken does not keep us from the others.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from twisted.python.failure import Failure
 from ctrader_twisted.tls.addresses import after
 from ctrader_twisted.tls.failures import NameNotResolved, Unreachable
 
-#: RFC 8305: between two addresses, when the first does not answer.
+#: Seconds without an answer until the next address is tried as well (RFC 8305).
 STAGGER_S = 0.3
 
 
 class LooksUp(Protocol):
-    """Finds the addresses of a host."""
+    """Interface for the look-up of a host."""
 
     def addresses(self, host: str) -> Deferred[list[str]]:
-        """At least one address; NameNotResolved."""
+        """Fires with at least one address; fails with NameNotResolved."""
 
 
 class HostConnector(BaseConnector):
-    """An IConnector to a host instead of an address. ``options`` None: without TLS."""
+    """An IConnector to a host, by TLS unless ``options`` is None."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class HostConnector(BaseConnector):
     ) -> None:
         super().__init__(factory, timeout, reactor)
         self.host, self.port, self.options, self.resolver = host, port, options, resolver
-        #: The address that took the last connection.
+        #: The address that accepted the last connection.
         self.last_address = ""
 
     def _makeTransport(self) -> Any:
@@ -74,7 +74,7 @@ class HostConnector(BaseConnector):
 def connect_host(
     reactor: Any, resolver: LooksUp
 ) -> Callable[[str, int, Any, IOpenSSLClientConnectionCreator | None, float], HostConnector]:
-    """A function like IReactorSSL.connectSSL that tries all addresses of a host."""
+    """Return a function like IReactorSSL.connectSSL that tries all addresses of a host."""
 
     def connect(
         host: str,
@@ -93,7 +93,7 @@ def connect_host(
 
 
 class _Attempt:
-    """One attempt; stands in for the transport while there is none."""
+    """One attempt to connect, and the connector's transport until there is a real one."""
 
     def __init__(self, connector: HostConnector) -> None:
         self._connector = connector
@@ -106,8 +106,8 @@ class _Attempt:
         self._over = False
 
     def begin(self) -> None:
-        """Look the host up, and go on from there."""
-        # No thread may be had: that fails this attempt, and not all attempts.
+        """Look the host up, then try its addresses."""
+        # If the system refuses a thread for the look-up, only this attempt fails.
         self._looking = maybeDeferred(self._connector.resolver.addresses, self._connector.host)
         self._looking.addCallback(self._found).addErrback(self._not_found)
 
@@ -139,7 +139,7 @@ class _Attempt:
     # -- what becomes of an address -----------------------------------------------------------
 
     def failed(self, address: str, cause: BaseException) -> None:
-        """No TCP with this one."""
+        """Note that TCP to the address failed, and try the next one."""
         if self._over:
             return
         del self._pending[address]
@@ -151,7 +151,7 @@ class _Attempt:
             self._end(Failure(self._unreachable()))
 
     def won(self, address: str, peer: IAddress) -> IProtocol | None:
-        """This one took the connection: no other is needed. None when it comes too late."""
+        """Build the protocol for the first address that accepts; None if the attempt is over."""
         if self._over:
             return None
         self._winner = self._pending.pop(address)
@@ -160,13 +160,13 @@ class _Attempt:
         return self._connector.buildProtocol(peer)
 
     def lost(self, reason: Failure) -> None:
-        """The connection is over."""
+        """Tell the connector that the connection ended."""
         self._connector.connectionLost(reason)
 
     # -- as a transport -----------------------------------------------------------------------
 
     def failIfNotConnected(self, error: BaseException) -> None:
-        """The time is over, or nobody wants the connection any more."""
+        """End the attempt: it timed out, or was cancelled by `stopConnecting`."""
         if self._over:
             return
         if self._looking is not None:
@@ -178,7 +178,7 @@ class _Attempt:
         self._end(Failure(why))
 
     def loseConnection(self) -> None:
-        """Part of IConnector.disconnect."""
+        """Close the connection; called by IConnector.disconnect."""
         if self._winner is not None:
             self._winner.disconnect()
 
@@ -209,7 +209,7 @@ class _Attempt:
 
 
 class _OneAddress(ClientFactory):
-    """What TCP to one address is told to."""
+    """Factory for the TCP connection to one address, which reports to the attempt."""
 
     noisy = False
 

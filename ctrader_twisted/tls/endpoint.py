@@ -1,4 +1,4 @@
-"""Client endpoint for a host: all of its addresses, and TLS that is agreed before anything else."""
+"""Client endpoint that tries all addresses of a host, and connects after the TLS handshake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ctrader_twisted.tls.failures import (
 
 @implementer(IStreamClientEndpoint)
 class HostEndpoint:
-    """Connects to ``host``; with ``options`` by TLS.
+    """Endpoint for ``host``, by TLS if ``options`` are given.
 
     The protocol is built only when the TLS handshake is complete. Otherwise `connect` fails with a
     `ConnectFailed` whose text says why, and at which address.
@@ -70,7 +70,7 @@ class HostEndpoint:
 
 
 class _Once(ClientFactory):
-    """One attempt to connect, and what becomes of it."""
+    """Factory for one attempt to connect; its result fires ``connected``."""
 
     noisy = False
 
@@ -84,7 +84,7 @@ class _Once(ClientFactory):
         self.connected: Deferred[IProtocol] = Deferred(self._cancelled)
 
     def begin(self, connector: HostConnector) -> None:
-        """Connect. The time of the connector is that of TCP and TLS together."""
+        """Connect. The connector's timeout covers TCP and TLS together."""
         self._connector = connector
         self._timer = self._reactor.callLater(connector.timeout + 0.001, self._too_late)
         connector.connect()
@@ -96,22 +96,22 @@ class _Once(ClientFactory):
             self._protocol = _Handshake(self, addr)
             return self._protocol
         self._protocol = self.build(addr)
-        # It is connected once this has returned.
+        # The caller connects the protocol to its transport once this has returned.
         self._reactor.callLater(0, self.succeed, self._protocol)
         return self._protocol
 
     def build(self, addr: Any) -> Any:
-        """The protocol of the application."""
+        """Build the protocol of the application."""
         return self._factory.buildProtocol(addr)
 
     def succeed(self, protocol: Any) -> None:
-        """The connection is there."""
+        """Fire with the connected protocol."""
         self._stop_timer()
         if not self.connected.called:
             self.connected.callback(protocol)
 
     def fail(self, error: BaseException) -> None:
-        """There is none; the place is part of the words."""
+        """Fail, with the place as part of the error's text."""
         self._stop_timer()
         if self.connected.called:
             return
@@ -120,7 +120,7 @@ class _Once(ClientFactory):
         self.connected.errback(Failure(error))
 
     def place(self) -> str:
-        """Host, port and address."""
+        """Host, port and address for a sentence."""
         return place(self._connector.host, self._connector.port, self._peer)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
@@ -148,20 +148,20 @@ class _Once(ClientFactory):
 
 @implementer(IHandshakeListener)
 class _Handshake(Protocol):
-    """Stands on the TLS transport until the handshake is complete, and then makes room."""
+    """Protocol on the TLS transport until the handshake is complete."""
 
     def __init__(self, attempt: _Once, addr: Any) -> None:
         self._attempt = attempt
         self._addr = addr
 
     def handshakeCompleted(self) -> None:
-        """The certificate is verified: the protocol of the application takes over."""
+        """Put the application's protocol in place of this one: the certificate is verified."""
         transport: Any = self.transport
         protocol = self._attempt.build(self._addr)
         if protocol is None:
             transport.abortConnection()
             return
-        # A ProtocolWrapper's own attribute: from now on not a call more than usual.
+        # Replaced on the transport itself, so that later data costs no further call.
         transport.wrappedProtocol = protocol
         protocol.makeConnection(transport)
         if IHandshakeListener.providedBy(protocol):
@@ -169,5 +169,5 @@ class _Handshake(Protocol):
         self._attempt.succeed(protocol)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """TLS did not come about."""
+        """Fail the attempt: the connection ended during the handshake."""
         self._attempt.fail(handshake_failure(reason.value or ConnectionAbortedError()))

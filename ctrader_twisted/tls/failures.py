@@ -1,7 +1,6 @@
-"""Why no connection came about, in plain words, each with what to do about it.
+"""Errors for connections that could not be made, each with a plain text and advice.
 
-The daemon, the doctor and the commands say the same sentence for the same failure, since all of
-them get it here.
+The daemon, the doctor and the commands use these, so they report one failure in the same words.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from ctrader_twisted.errors import CtraderError
 
 DETAIL_LIMIT = 200
 
-# What OpenSSL says of an answer that is no TLS at all.
+# OpenSSL's reasons for an answer that is not TLS.
 _NOT_TLS = (
     "wrong version number",
     "http request",
@@ -38,7 +37,7 @@ _CLOSED = (
 
 
 class ConnectFailed(CtraderError):
-    """No connection came about; nothing of ours was sent. ``advice`` says what to do."""
+    """The connection could not be made, and no data was sent. ``advice`` says what to do."""
 
     advice = "Check the network, the host and the port."
 
@@ -48,7 +47,7 @@ class ConnectFailed(CtraderError):
 
 
 class NameNotResolved(ConnectFailed):
-    """The name of the host has no address that we could find."""
+    """The look-up of the host's name returned no address."""
 
     advice = (
         "Check CTRADER_OPENAPI_HOST (or the address that was given) for typing errors, and the "
@@ -60,7 +59,7 @@ class NameNotResolved(ConnectFailed):
 
 
 class Unreachable(ConnectFailed):
-    """No address of the host took a TCP connection; ``tried`` has each with its error."""
+    """No address of the host accepted a TCP connection. ``tried``: the error of each address."""
 
     advice = (
         "Check that the server runs, CTRADER_OPENAPI_HOST and CTRADER_OPENAPI_PORT (usually 5035; "
@@ -80,13 +79,13 @@ class Unreachable(ConnectFailed):
 
     @property
     def is_refused(self) -> bool:
-        """True when nothing listens at any address."""
+        """True if every address refused the connection, so that nothing listens there."""
         refused = (twisted_error.ConnectionRefusedError, ConnectionRefusedError)
         return bool(self.tried) and all(isinstance(one, refused) for one in self.tried.values())
 
 
 class CertificateRefused(ConnectFailed):
-    """The certificate that the server showed is not accepted."""
+    """The server's certificate was not accepted."""
 
     def __init__(self, host: str, words: str, detail: str = "", advice: str = "") -> None:
         shown = printable(detail)
@@ -96,7 +95,7 @@ class CertificateRefused(ConnectFailed):
 
 
 class AuthoritiesUnusable(ConnectFailed):
-    """The authorities to trust cannot be read now, so no certificate can be accepted."""
+    """The trusted authorities cannot be read, so no certificate can be accepted."""
 
     advice = (
         "Check the system's certificates (mostly the package ca-certificates), SSL_CERT_FILE and "
@@ -105,7 +104,7 @@ class AuthoritiesUnusable(ConnectFailed):
 
 
 class NotTls(ConnectFailed):
-    """What listens there answers, and not by TLS."""
+    """The server answered, but not by TLS."""
 
     advice = (
         "Check CTRADER_OPENAPI_PORT (usually 5035) or the address that was given: something else "
@@ -114,7 +113,7 @@ class NotTls(ConnectFailed):
 
 
 class HandshakeClosed(ConnectFailed):
-    """The other side hung up before TLS was agreed."""
+    """The other side closed the connection during the TLS handshake."""
 
     advice = (
         "No certificate was shown yet, so it is not the cause. Check host and port; a server that "
@@ -123,7 +122,7 @@ class HandshakeClosed(ConnectFailed):
 
 
 class NothingInCommon(ConnectFailed):
-    """TLS failed for another reason, mostly for want of a version or a cipher suite in common."""
+    """The TLS handshake failed otherwise, mostly without a common version or cipher suite."""
 
     advice = (
         "We speak TLS 1.2 and 1.3 with forward-secret AEAD cipher suites only: the owner of the "
@@ -132,7 +131,7 @@ class NothingInCommon(ConnectFailed):
 
 
 class HandshakeTimeout(ConnectFailed, TimeoutError):
-    """The other side took the connection, and did not finish the handshake in time."""
+    """The other side accepted the connection, but did not finish the TLS handshake in time."""
 
     advice = (
         "The server takes the connection and does not answer: check host and port; if they are "
@@ -141,7 +140,7 @@ class HandshakeTimeout(ConnectFailed, TimeoutError):
 
 
 def handshake_failure(error: BaseException) -> BaseException:
-    """Our own error for one that ended a TLS handshake; what is no such error stays as it is."""
+    """Return our own error for one that ended a TLS handshake; any other error unchanged."""
     if isinstance(error, ConnectFailed):
         return error
     reason = openssl_reason(error) if isinstance(error, SSL.Error) else ""
@@ -157,7 +156,7 @@ def handshake_failure(error: BaseException) -> BaseException:
 
 
 def openssl_reason(error: SSL.Error) -> str:
-    """What OpenSSL says; empty when it says nothing."""
+    """OpenSSL's reasons as text; empty if there are none."""
     entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
     return printable("; ".join(str(entry[-1]) for entry in entries if entry and entry[-1]))
 
@@ -181,7 +180,7 @@ _SOCKET_WORDS: tuple[tuple[tuple[type[BaseException], ...], int, str], ...] = (
 
 
 def socket_words(error: BaseException) -> str:
-    """Why a TCP connection did not come about."""
+    """A plain text for why a TCP connection could not be made."""
     number = getattr(error, "osError", None) or getattr(error, "errno", None)
     for kinds, its_number, words in _SOCKET_WORDS:
         if isinstance(error, kinds) or number == its_number:
@@ -196,5 +195,5 @@ def place(host: str, port: int, address: str = "") -> str:
 
 
 def printable(text: str) -> str:
-    """Words of a stranger, for a log line or a terminal: no control characters, no endless ones."""
+    """Foreign text for a log line or a terminal: cut, and without control characters."""
     return "".join(one if one.isprintable() else "?" for one in text)[:DETAIL_LIMIT]

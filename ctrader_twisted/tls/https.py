@@ -1,8 +1,8 @@
 """HTTPS client of the daemon, for requests that carry credentials (such as those of OAuth).
 
-One connection for each request, by the TLS policy of this package; a deadline over all of it; an
-answer of bounded size. No redirect is followed, no cookie kept, and no proxy of the environment
-used: what is sent goes to the host of the URL and to nobody else.
+Each request has its own connection, by the TLS policy of this package, one deadline and an answer
+of bounded size. Data goes only to the host of the URL: no redirect is followed, no cookie is kept,
+and no proxy of the environment is used.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ LIMIT_BYTES = 1024 * 1024
 
 
 class RequestFailed(CtraderError):
-    """No whole answer came; whether the request was carried out is not known."""
+    """The answer is incomplete; whether the request was carried out is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Status, headers (names in lower case) and the whole body."""
+    """An HTTP answer: status, headers (names in lower case) and the whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -62,7 +62,8 @@ class HttpsClient:
         self._limit_bytes = limit_bytes
         self._agent = Agent.usingEndpointFactory(
             reactor,
-            # Half of the time is for the connection: then it is known that nothing was sent.
+            # Half of the time is for the connection, so that a time-out there is reported as a
+            # `ConnectFailed`: nothing was sent.
             _Endpoints(reactor, resolver, authorities, timeout_s / 2),
             HTTPConnectionPool(reactor, persistent=False),
         )
@@ -138,7 +139,7 @@ class _Octets:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """All of it is written already."""
+        """Do nothing: the whole body is written already."""
 
     resumeProducing = stopProducing = pauseProducing
 
@@ -153,7 +154,7 @@ class _Body(Protocol):
         self.complete: Deferred[Response] = Deferred(lambda _: self._hang_up())
 
     def dataReceived(self, data: bytes) -> None:
-        """A part of it."""
+        """Collect a part of the body."""
         self._parts += data
         if len(self._parts) > self._limit_bytes and not self.complete.called:
             self.complete.errback(
@@ -162,7 +163,7 @@ class _Body(Protocol):
             self._hang_up()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """All of it, or no more."""
+        """Fire with the whole body, or fail if it is incomplete."""
         if self.complete.called:
             return
         if not reason.check(ResponseDone, PotentialDataLoss):

@@ -1,4 +1,4 @@
-"""How we connect to a TLS server: TLS 1.2 or later, forward-secret AEAD suites, verification."""
+"""TLS client policy: TLS 1.2 or later, forward-secret AEAD suites, verified certificates."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ from ctrader_twisted.tls.verification import Verifier, server_name
 
 log = Logger()
 
-#: TLS 1.2 suites with ephemeral keys and authenticated encryption; all of TLS 1.3 are so.
+#: TLS 1.2 suites with ephemeral keys and authenticated encryption, as all suites of TLS 1.3 are.
 CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:DHE+CHACHA20:!aNULL:!aDSS:!PSK:!SRP"
 
 
 def make_context(authorities: Sequence[crypto.X509] | None) -> SSL.Context:
-    """A context for one connection, so that nothing read earlier is trusted any longer."""
+    """Make the OpenSSL context of one connection.
+
+    Each connection has its own, so that removed authorities are not trusted any longer.
+    """
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
     context.set_cipher_list(CIPHERS)
@@ -42,15 +45,15 @@ def make_context(authorities: Sequence[crypto.X509] | None) -> SSL.Context:
 def make_connection(
     host: str, authorities: Authorities, refused: Callable[[ConnectFailed], None]
 ) -> SSL.Connection:
-    """TLS over memory buffers for one connection to ``host``; never raises.
+    """Make the TLS state, over memory buffers, of one connection to ``host``. Never raises.
 
-    ``refused`` is called with the reason before the handshake fails for the certificate.
+    ``refused`` is called with the reason before the handshake fails because of the certificate.
     """
     unusable: AuthoritiesUnusable | None = None
     try:
         context = make_context(authorities())
     except (SSL.Error, OSError) as error:
-        # As of a store that is being written at this moment.
+        # The store may be in the middle of an update, so this is no fault of ours to be logged.
         reason = openssl_reason(error) if isinstance(error, SSL.Error) else str(error)
         unusable = AuthoritiesUnusable(
             f"the system's authorities cannot be read ({reason or 'no certificate in them'})"
@@ -71,9 +74,9 @@ def make_connection(
 
 @implementer(IOpenSSLClientConnectionCreator)
 class ClientOptions:
-    """TLS for ``host`` on a Twisted transport; everything is made anew for each connection.
+    """TLS options for connections of Twisted to ``host``.
 
-    A protocol on it gets `CertificateRefused` as the reason of its connectionLost.
+    If the certificate is refused, connectionLost of the protocol gets `CertificateRefused`.
     """
 
     def __init__(
@@ -82,15 +85,15 @@ class ClientOptions:
         authorities: Authorities = system_authorities,
         protocols: Sequence[bytes] = (),
     ) -> None:
-        """``protocols``: what to offer by ALPN, the preferred one first."""
+        """``protocols``: the ALPN protocols to offer, the preferred one first."""
         self.host = host
         self._authorities = authorities
         self._protocols = list(protocols)
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        """The TLS of one connection."""
+        """Make the TLS state of one connection."""
 
-        # Whatever is wrong is told by the handshake: an exception here would end all attempts.
+        # Every problem fails the handshake: an exception here would end all further attempts.
         def refused(reason: ConnectFailed) -> None:
             tlsProtocol.failVerification(Failure(reason))
 

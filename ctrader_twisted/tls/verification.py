@@ -89,10 +89,10 @@ _CHAIN_ERRORS: dict[int, tuple[str, tuple[str, str]]] = {
 
 
 class Verifier:
-    """Verify callback for one `SSL.Connection`. It refuses on any exception, whatever it is.
+    """Verify callback for one `SSL.Connection`, which refuses on every exception.
 
-    ``refused`` is called once, with the reason, before the handshake fails. With ``because`` every
-    certificate is refused, for that reason.
+    ``refused`` is called once, with the reason, before the handshake fails. If ``because`` is
+    given, every certificate is refused for that reason.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Verifier:
             refusal = CertificateRefused(
                 self._host, "could not be checked", advice="The log has the reason; report it."
             )
-        # OpenSSL holds this callback, and so, through it, the transport: let that go.
+        # Breaks a reference cycle: OpenSSL holds this object, and ``refused`` the transport.
         refused, self._refused = self._refused, None
         if refused is not None:
             refused(refusal)
@@ -136,7 +136,7 @@ class Verifier:
 def chain_refusal(
     host: str, number: int, certificate: x509.Certificate, depth: int
 ) -> CertificateRefused:
-    """The refusal for an error that OpenSSL found in the chain, at ``depth`` of it."""
+    """Make the refusal for an error that OpenSSL found at ``depth`` of the chain."""
     text, (words, advice) = _CHAIN_ERRORS.get(
         number, ("", ("is refused", "Ask the owner of the server."))
     )
@@ -186,16 +186,16 @@ def check_name(host: str, certificate: x509.Certificate) -> None:
 
 
 def service_id(host: str) -> DNS_ID | IPAddress_ID:
-    """The identity that a certificate must have; ValueError when ``host`` can be none."""
+    """Return the identity that a certificate must have. ValueError if ``host`` cannot be one."""
     try:
-        # The zone of a link-local address is ours, and in no certificate.
+        # The zone of a link-local address has a meaning here only, so no certificate has it.
         return IPAddress_ID(str(ipaddress.ip_address(host.partition("%")[0])))
     except ValueError:
         return DNS_ID(host.removesuffix("."))
 
 
 def server_name(host: str) -> bytes | None:
-    """The name to send as SNI; None for an address, and for what can be no name of a host."""
+    """Return the name to send as SNI; None for an address, or if ``host`` cannot be a host name."""
     try:
         identity = service_id(host)
     except ValueError:
@@ -204,7 +204,7 @@ def server_name(host: str) -> bytes | None:
 
 
 def _listed(certificate: x509.Certificate) -> str:
-    """The first few names of the certificate, for a sentence; empty without any."""
+    """The first few names of the certificate, for a sentence; empty if it has none."""
     try:
         names = list(_names(certificate))
     except (ValueError, x509.DuplicateExtension):

@@ -34,8 +34,8 @@ HEAD_LINES = 200
 # closing at once would make the kernel reset the connection before the answer is read.
 LINGER_S = 2.0
 
-# A head that is too large is answered when its end has come, or after so long: what follows the
-# line that is too long may say which page asks.
+# Seconds to wait for the end of a head that is too large before it is answered: Origin, which the
+# answer needs, may come after the line that is too long.
 HEAD_END_S = 1.0
 
 
@@ -64,8 +64,9 @@ class ArrivingRequest(Request):
             self.channel.refuse(self._too_large())
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """All of it is here, and ``path`` may be a whole http address: its authority is looked at
-        instead of Host (RFC 9112 3.2.2), which there must be all the same, and once.
+        """Split the target of a complete request, which may be a whole http address.
+
+        Its authority then replaces Host (RFC 9112 3.2.2), which must be there once all the same.
         """
         authority, target = split_target(path)
         if authority is not None:
@@ -75,7 +76,7 @@ class ArrivingRequest(Request):
         super().requestReceived(command, target, version)
 
     def process(self) -> None:
-        """All of it is here, and taken apart."""
+        """Check the complete request, and serve or refuse it."""
         self.site = self.channel.site
         self.correlation_id = problems.correlation_id(self.getHeader(CORRELATION_HEADER))
         self.setHeader(CORRELATION_HEADER, self.correlation_id.encode("ascii"))
@@ -163,7 +164,7 @@ def check_line(method: bytes, path: bytes) -> None:
 
 
 def check_target(method: bytes, path: bytes) -> None:
-    """Raises Refused for a target that is neither a path nor an address of ours."""
+    """Raise Refused for a target that is neither a path nor an http address."""
     if method == b"CONNECT":
         raise problems.not_allowed(method, "GET, HEAD")
     if path == b"*" and method != b"OPTIONS":
@@ -171,7 +172,7 @@ def check_target(method: bytes, path: bytes) -> None:
     if not path.startswith(b"/") and path != b"*":
         raise Refused(400, "the target of a request is a path, or an http address of this server")
     if path.startswith(b"//"):
-        # Another spelling is another address, also where routing passes over empty segments.
+        # Routing would skip the empty segment and serve a resource under a second path.
         raise problems.not_found(path)
 
 
@@ -188,8 +189,8 @@ class ArrivalChannel(HTTPChannel):
     # The WebSocket that the connection has become, if it has.
     heir: Any = None
     _head_lines = _head_bytes = 0
-    # The last line of the head, which Twisted may still hold back; and, once the head has been
-    # found too large, the reader of its rest and the refusal that waits for it.
+    # The last line of the head, which Twisted may not have parsed yet; and, once the head is too
+    # large, the reader of its rest and the refusal that is sent after it.
     _last_line = b""
     _rest: RestOfHead | None = None
     _waiting: Refused | None = None
@@ -288,7 +289,7 @@ class ArrivalChannel(HTTPChannel):
     def _answer(self, refused: Refused) -> None:
         request = self.requests[-1] if self.requests else ArrivingRequest(self)
         if self._rest is None and self.line_mode and self._last_line:
-            # Origin may stand in what is here, and will not be parsed any more.
+            # Origin may be among the bytes that are here and will not be parsed any more.
             self._rest = RestOfHead(HEAD_BYTES)
             self._rest.feed(self._last_line + self.delimiter + self._buffer)
         for origin in self._rest.origins if self._rest is not None else ():
@@ -307,7 +308,9 @@ class ArrivalChannel(HTTPChannel):
         self.dataReceived(b"")
 
     def _head_too_large(self, held: bytes, octets: bytes) -> None:
-        """``held`` is the line before, if there is one, ``octets`` what is too much."""
+        """Refuse the head once its rest was searched for Origin. ``held`` is the line before, if
+        there is one; ``octets`` are those beyond the limit.
+        """
         if self._refused:
             return
         if self._head_lines > 1 or self.requests:

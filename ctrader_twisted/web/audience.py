@@ -54,7 +54,7 @@ class Client(Protocol):
         """Fires when the connection is gone."""
 
     def want_changed(self, wanted: Wanted) -> None:
-        """What became of a want of this client (see `Wanted`)."""
+        """Tell this client about a subscription that it has (see `Wanted`)."""
 
 
 HEALTH = "health"
@@ -146,7 +146,7 @@ class Audience:
         self._tell(warning, [c for c in concerned if c is not None and HEALTH in c.features])
 
     def want_changed(self, consumers: Sequence[Consumer], wanted: Wanted) -> None:
-        """What became of a want that was accepted."""
+        """Tell the clients that have a subscription that it is unavailable, active or removed."""
         concerned = [self._clients[consumer] for consumer in consumers if consumer in self._clients]
         for client in concerned:
             client.want_changed(wanted)

@@ -6,8 +6,8 @@ Every accepted connection holds a `Place` until its socket is closed. Three limi
   no key; one more is refused;
 * all remote connections that have shown no key are at most ``without_key``, and all connections
   at most ``total``, which leaves file descriptors for the venue, files and look-ups. Beyond these
-  two the connection that has been open longest is closed for the new one, so that whoever holds
-  silent connections cannot keep out a health check or a client that has a key.
+  two the connection that has been open longest is closed for the new one, so that silent
+  connections cannot keep out a health check or a client that has a key.
 
 WebSocket clients that have been admitted are never closed for a new connection.
 """
@@ -36,7 +36,7 @@ WARN_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """The three limits (see above)."""
+    """The three limits (see the module)."""
 
     per_address: int = 500
     without_key: int = 5000
@@ -44,7 +44,7 @@ class ConnectionLimits:
 
 
 class Callers:
-    """All open connections."""
+    """Registry of all open connections, which enforces the limits."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class Callers:
         metrics: Metrics,
         room: Callable[[], int] | None = None,
     ) -> None:
-        """``room()``: how many connections there is room for now; they are ``limits.total`` at the
-        most anyway.
+        """``room()``: how many connections the descriptor limit allows now, which can be fewer than
+        ``limits.total``.
         """
         self._limits = limits
         self._proxies = proxies
@@ -72,8 +72,8 @@ class Callers:
         self.total = 0
 
     def place(self, address: str) -> Place | None:
-        """A place for one more connection; None when it has to be refused."""
-        # Behind a proxy, even one on this machine, are many, and strangers among them.
+        """Return a place for one more connection; None if it has to be refused."""
+        # A proxy, even one on this machine, brings many clients, so its address is not limited.
         is_proxy = self._proxies.trusts(address)
         is_here = visitors.is_loopback(address)
         group = self.local if is_here and not is_proxy else self.remote
@@ -86,7 +86,7 @@ class Callers:
             self._warn_without_key()
         total = self._limits.total
         if self._room is not None:
-            # The descriptor limit of a running process can be changed.
+            # Asked each time, since the descriptor limit of a running process can be changed.
             total = min(total, self._room())
         if self.total >= total:
             self._warn_total(total)
@@ -113,9 +113,8 @@ class Callers:
     def _warn_total(self, total: int) -> None:
         if self._may_warn():
             log.warn(
-                "the limit of {count} connections is reached, which is what the file descriptor "
-                "limit leaves room for; idle ones are closed for new ones: raise LimitNOFILE "
-                "(ulimit -n)",
+                "the limit of {count} connections is reached, and idle ones are closed for new "
+                "ones: it follows from the file descriptor limit, so raise LimitNOFILE (ulimit -n)",
                 count=total,
             )
 
@@ -127,7 +126,7 @@ class Callers:
 
 
 class Place:
-    """One open connection, as far as limits are concerned."""
+    """The entry of one open connection in `Callers`."""
 
     __slots__ = ("_callers", "_counted_as", "_group", "_transport")
 
@@ -145,12 +144,12 @@ class Place:
                 callers._open[counted_as] += 1
 
     def opened(self, transport: Any) -> None:
-        """The connection has this transport."""
+        """Remember the transport, to be able to close the connection."""
         if self._callers is not None:
             self._transport = transport
 
     def key_shown(self) -> None:
-        """A right key came over this connection: it counts in the total only."""
+        """Count the connection in the total only, since a right key came over it."""
         if self._callers is None:
             return
         self._release_address()
@@ -158,11 +157,11 @@ class Place:
             self._join(self._callers.with_key)
 
     def admitted(self) -> None:
-        """The connection is a WebSocket client that has been let in: it stays open."""
+        """Never close this connection for a new one: it is an admitted WebSocket client."""
         self._join(None)
 
     def leave(self) -> None:
-        """The connection has ended. Leaving twice does nothing."""
+        """Count the connection no more, since it has ended. A second call does nothing."""
         if self._callers is None:
             return
         self._release_address()
@@ -171,7 +170,7 @@ class Place:
         self._callers = self._transport = None
 
     def close(self) -> None:
-        """Close the connection, which counts no more from now on."""
+        """Close the connection, and count it no more."""
         transport = self._transport
         self.leave()
         if transport is not None:
@@ -192,13 +191,13 @@ class Place:
                 del self._callers._open[address]
 
 
-#: Of a connection that does not count, as in tests.
+#: The place of a connection that is not counted, as in tests.
 NO_PLACE = Place(None, None, "")
 
 
 class NoRoom(Protocol):
-    """A connection that is refused: it is closed at once. (Nothing is said, since with TLS already
-    saying it would be work.)
+    """The protocol of a refused connection: it closes it without an answer, which over TLS would
+    cost a handshake.
     """
 
     def connectionMade(self) -> None:

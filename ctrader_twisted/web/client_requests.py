@@ -17,8 +17,8 @@ _decoders: dict[type, msgspec.json.Decoder[Any]] = {}
 # Requests that are remembered as they came: copies of a page all send the same bytes. Few, since a
 # client may make one as large as it likes.
 REMEMBERED = 8
-# Names in one request that are looked at whatever a client may subscribe to: each one has a result
-# in the reply, so that thousands of unknown names would cost much more than they cost their sender.
+# How many names one request may have at least. Bounded, since each name has a result in the reply:
+# thousands of unknown names would cost the daemon much more than their sender.
 NAMES = 1000
 
 StructT = TypeVar("StructT", bound=msgspec.Struct)
@@ -72,14 +72,14 @@ def read_subscribe(payload: bytes) -> tuple[tuple[str, ...], bool]:
 
 
 def check_names(names: Collection[str], limit: int) -> None:
-    """Raise ClientRequestError for more names than one request may have; ``limit`` is how many
+    """Raise ClientRequestError for more names than one request may have. ``limit``: how many
     symbols a client may subscribe to.
     """
     most = max(NAMES, 2 * limit)
     if len(names) > most:
         raise ClientRequestError(
             "TOO_MANY_NAMES",
-            f"a request may have {most} names, and this one has {len(names)}: send several",
+            f"a request may have {most} names, this one has {len(names)}: send several requests",
         )
 
 
@@ -88,8 +88,8 @@ def within(
 ) -> tuple[Sequence[str], Sequence[str]]:
     """Those of ``names`` that may be subscribed to, and those beyond ``room`` more.
 
-    ``had`` are the names that the client has already; ``exists`` tells whether a name may be
-    wanted at all.
+    ``had`` are the names that the client has already; ``exists(name)`` tells whether a name may
+    be subscribed to.
     """
     if len(names) <= room:
         return names, []
@@ -98,7 +98,7 @@ def within(
     allowed, beyond = [], []
     for name in names:
         key = name.upper()
-        # What does not exist takes no place; the account says so.
+        # An unknown name takes no room, since the account refuses it.
         if key in wants or not exists(key):
             allowed.append(name)
         elif len(wants) < most:

@@ -11,8 +11,8 @@ from typing import Any
 
 from ctrader_twisted.web import visitors
 
-# The client module, for pages of other origins: anybody may load it, and is then told by it why
-# the stream refuses the page. It holds no data.
+# The client module may be loaded by pages of every origin, since it can tell a page that the stream
+# refuses why. It holds no data.
 PUBLIC = frozenset(
     {
         b"/static/ctrader-stream.js",
@@ -22,9 +22,9 @@ PUBLIC = frozenset(
 )
 
 _EVERYBODY = {b"access-control-allow-origin": b"*"}
-# What scripts may read of an answer beside the few headers that are always shown.
+# Headers of an answer that scripts may read, beside those that CORS always allows.
 _EXPOSED = b"Retry-After, X-Correlation-Id, RateLimit, RateLimit-Policy"
-# A cache must not give the answer of one origin to another one, nor one without these headers.
+# A cache must not give the answer for one origin to a page of another.
 _VARY = {b"vary": b"Origin"}
 
 
@@ -45,7 +45,7 @@ def is_allowed(
 
 
 def answer_headers(request: Any, origin: str | None, *, allowed: bool) -> dict[bytes, bytes]:
-    """Return the CORS headers of the answer, whatever it will be."""
+    """Return the CORS headers of the answer, which are the same whatever its status."""
     if is_public(request):
         return _EVERYBODY
     if not allowed or origin is None:
@@ -58,7 +58,7 @@ def answer_headers(request: Any, origin: str | None, *, allowed: bool) -> dict[b
 
 
 def preflight_headers() -> dict[bytes, bytes]:
-    """Return what a page of an allowed origin may send."""
+    """Return the headers that tell a page of an allowed origin what it may send."""
     return {
         b"access-control-allow-methods": b"GET, POST, DELETE",
         b"access-control-allow-headers": (
@@ -77,7 +77,7 @@ def add_vary(request: Any, names: bytes) -> None:
 def why_not(origin: str) -> str:
     """Return the sentence for a page whose origin is not allowed."""
     if origin.lower() == "null" or origin.lower().startswith("file:"):
-        # Sandboxed pages of anybody call themselves so, too: it cannot be allowed.
+        # Sandboxed pages of any site have this origin, too, so it cannot be allowed.
         return (
             "a page opened from a file may not call; serve it, as by python3 -m http.server, "
             "from localhost"

@@ -32,10 +32,10 @@ from ctrader_twisted.web.request_head import (
 )
 from ctrader_twisted.web.visitors import FORWARDED_FOR, Proxies
 
-# What needs no key: whether we live (load balancers ask that), and the page, which asks for one. A
-# proxy or a browser may send credentials of its own to these: they are not looked at.
+# Paths that need no key: liveness, for load balancers, and the page, which asks for a key itself.
+# Credentials that a proxy or a browser sends to these are ignored.
 OPEN = frozenset({b"", b"healthz", b"readyz", b"favicon.ico", b"static"})
-# Tells more to those who may know it: a right key is recognised, another one passed over.
+# Paths that tell more to a client with a right key, and ignore a wrong one.
 READINESS = b"readyz"
 # These are asked every second by machines, or two dozen at a time by each opening of the page, and
 # must not use up anybody's allowance.
@@ -47,7 +47,7 @@ WRONG_KEYS_PER_S = 0.2
 
 READ = "read"
 
-# Between two log lines about proxies that name no client.
+# Seconds between two log lines about proxies that name no client.
 UNNAMED_S = 60.0
 _SAID = 100
 
@@ -65,7 +65,7 @@ class DoorPolicy:
     connections_per_address: int = 500
     connections_without_key: int = 5000
     connections: int = 1_000_000
-    # How many there is room for now, if that may change.
+    # How many connections the descriptor limit allows now, if that may change.
     room: Callable[[], int] | None = field(default=None, compare=False)
     connections_per_key: int = 1000
     messages_per_s_per_key: float = 500.0
@@ -143,12 +143,12 @@ class Doors:
             raise
 
     def cors_headers(self, request: Any) -> dict[bytes, bytes]:
-        """The CORS headers of the answer to a request, whatever that will be."""
+        """Return the CORS headers of the answer to a request, the same for every status."""
         origin = header_reader(request)(b"origin")
         return cors.answer_headers(request, origin, allowed=self._is_allowed(origin, request))
 
     def place(self, peer: object) -> Place | None:
-        """A place for a new connection from this end; None when there are too many."""
+        """Return a place for a new connection from this peer; None if there are too many."""
         return self._callers.place(address_of(peer))
 
     def is_still_good(self, key: ApiKey) -> bool:
@@ -172,7 +172,7 @@ class Doors:
         visitor.key = key
 
     def wrong_key(self, visitor: Visitor) -> Refused:
-        """Count a wrong key; how it is refused: 401, and 429 after too many of them."""
+        """Count a wrong key, and return its refusal: 401, or 429 after too many of them."""
         wait_s = self._wrong_keys.take(visitor.counted_as, self.clock.seconds()).wait_s
         if wait_s > 0:
             return Refused(
@@ -288,19 +288,19 @@ class Doors:
     def _read_key(self, request: Any, visitor: Visitor) -> None:
         """Authenticate by Authorization, if it has a bearer token. Raises Refused."""
         text = bearer_token(request)
-        # Where no key is asked for, one that is shown all the same does no harm.
+        # Where no key is needed, a superfluous one does no harm.
         if text is not None and (self._keys is not None or visitor.needs_key):
             self.show_key(visitor, text)
 
     def _recognise(self, request: Any, visitor: Visitor) -> None:
-        """Authenticate by a right key; without one, or with a wrong one, nothing happens."""
+        """Authenticate by a right key; ignore a missing or wrong one."""
         text = bearer_token(request)
         if text is not None:
             visitor.key = self._find(text)
 
     def _read_key_of_upgrade(self, request: Any, visitor: Visitor) -> None:
-        """Authenticate by Authorization; a token that is no key of ours is passed over at first,
-        since the client may show its key in ``connect``. Raises Refused.
+        """Authenticate by Authorization. Raises Refused for a wrong key; a token that is no key of
+        ours is ignored at first, since the client may send its key in ``connect``.
         """
         text = bearer_token(request)
         if text is None:

@@ -1,10 +1,9 @@
-"""Offers of WebSocket extensions, as clients make them in ``Sec-WebSocket-Extensions``.
+"""Parser of ``Sec-WebSocket-Extensions``: the offers of permessage-deflate that can be accepted.
 
-A server declines what it does not want: an extension that it does not know, and an offer of
-permessage-deflate with a parameter that is unknown, given twice, or has a value that is not allowed
-or not possible here (RFC 7692, section 5 and 7.1). The connection goes on without that offer, and
-the next one in the list may be accepted. A header that does not follow the grammar (RFC 6455,
-section 9.1) offers nothing.
+Declined are unknown extensions, and offers of permessage-deflate with a parameter that is unknown,
+given twice, or whose value is not allowed or not supported here (RFC 7692, sections 5 and 7.1). The
+connection goes on without a declined offer, and the next one may be accepted. A header that breaks
+the grammar (RFC 6455, section 9.1) offers nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import re
 
 DEFLATE = "permessage-deflate"
 
-#: Parameters by name; as Autobahn takes them: several values of each, True for one without a value.
+#: Parameters by name, in Autobahn's form: a list of values, True for a parameter without one.
 Parameters = dict[str, list[str | bool]]
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
@@ -26,7 +25,7 @@ _SMALLEST_WINDOW = "8"
 
 
 def acceptable_offers(header: str) -> list[tuple[str, Parameters]]:
-    """The offers of permessage-deflate in this header that can be accepted, in its order."""
+    """Return the acceptable offers of permessage-deflate in the header, in its order."""
     return [
         (DEFLATE, dict(parameters))
         for name, given in read_extensions(header)
@@ -35,7 +34,7 @@ def acceptable_offers(header: str) -> list[tuple[str, Parameters]]:
 
 
 def read_extensions(header: str) -> list[tuple[str, list[tuple[str, str | None]]]]:
-    """Each extension with its parameters; none at all when the header breaks the grammar."""
+    """Return each extension with its parameters; nothing if the header breaks the grammar."""
     found: list[tuple[str, list[tuple[str, str | None]]]] = []
     at = _end(_BETWEEN, header, 0)
     while at < len(header):
@@ -57,7 +56,7 @@ def read_extensions(header: str) -> list[tuple[str, list[tuple[str, str | None]]
 
 
 def _deflate_parameters(given: list[tuple[str, str | None]]) -> Parameters | None:
-    """The parameters of one offer of permessage-deflate, None when it has to be declined."""
+    """Return the parameters of one offer of permessage-deflate; None if it has to be declined."""
     parameters: Parameters = {}
     for name, value in given:
         if name in parameters:

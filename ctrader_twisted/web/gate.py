@@ -13,9 +13,9 @@ The defects (Autobahn 26.10; `check` tells when one of them is gone, or has move
   lines are wanted: eight times a connection, twice a message. `_without_colours` makes that cheap.
 * ``tcpNoDelay`` is read before it is copied, and the error swallowed, so it is never applied. The
   `Outbox` sets the socket's option itself.
-* An offer of compression that it does not like costs the connection, even with compression off;
-  extensions that strangers made up count as compression too (``permessage-bzip2``). So it sees only
-  the offers that are acceptable (see `extension_offers`).
+* An unacceptable offer of compression ends the connection, even with compression off, and so does
+  an unknown extension such as ``permessage-bzip2``. So Autobahn is given acceptable offers only
+  (see `extension_offers`).
 * A handshake that fails is answered by a line of plain text; and whatever a stranger does wrong, a
   ping that is not answered included, is a warning in the log. Here it is counted.
 * Its timers run on the global reactor, whatever reactor the factory was given; the one of the
@@ -161,7 +161,7 @@ class GatedProtocol(WebSocketServerProtocol):
         super().onAutoPingTimeout()
 
     def _parseExtensionsHeader(self, header: str, removeQuotes: bool = True) -> list[Any]:
-        """The extensions that may be agreed on."""
+        """Return the acceptable offers only."""
         return acceptable_offers(header)
 
     def forget_handshake(self) -> None:

@@ -1,7 +1,7 @@
-"""Changing the key file: one editor at a time, whole or not at all, and by descriptors only.
+"""Atomic edits of the key file: locked, and by descriptors only.
 
-root edits the file in a folder that belongs to the daemon's user, who could swap a link for any
-name in it. So the folder is opened once, and no owner is changed and nothing is replaced by path.
+root edits the file in a folder of the daemon's user, who could replace any name in it by a link. So
+the folder is opened once, and owners are changed and files replaced by descriptor, never by path.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ctrader_twisted.errors import ConfigurationError
 LOCK_TIMEOUT_S = 10.0
 LOCK_CHECK_S = 0.05
 
-# To search a folder is enough on the way to the last one.
+# Folders on the way need the right to search only.
 _STEP = getattr(os, "O_PATH", os.O_RDONLY)
-# Links are looked through before; one that appears after that is refused.
+# Links are resolved before; one that appears after that is refused.
 _FOLDER = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class KeyFileEdit:
-    """The key file while it is locked: its content, and the only way to replace that."""
+    """The locked key file: its content, and the way to replace it."""
 
     def __init__(self, path: Path, folder: int) -> None:
         self._path = path
@@ -37,7 +37,7 @@ class KeyFileEdit:
         held_by = os.fstat(folder)
         self._owner = (held_by.st_uid, held_by.st_gid)
         check_opened_folder(path.parent, held_by, owners=_owners(held_by.st_uid))
-        # None: there is no file yet.
+        # None if there is no file yet.
         self.content = self._read()
 
     def _read(self) -> bytes | None:
@@ -61,8 +61,8 @@ class KeyFileEdit:
             return stream.read()
 
     def replace(self, octets: bytes) -> None:
-        """Put a new file in the place of the old one, for the same owner, or for the owner of the
-        folder. After an OSError the old one is still there.
+        """Replace the file, keeping its owner (a new file gets the owner of the folder). After an
+        OSError the old file is still in place.
         """
         fresh = f".{self._path.name}.{secrets.token_hex(4)}"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,7 +71,7 @@ class KeyFileEdit:
             with os.fdopen(descriptor, "wb") as stream:
                 stream.write(octets)
                 stream.flush()
-                # Whatever the umask took away.
+                # The umask may have removed rights.
                 os.fchmod(descriptor, 0o600)
                 if os.geteuid() == 0:
                     os.fchown(descriptor, *self._owner)
@@ -81,12 +81,12 @@ class KeyFileEdit:
             with suppress(OSError):
                 os.unlink(fresh, dir_fd=self._folder)
             raise
-        # Not every file system can; the new file is in its place all the same.
+        # Not every file system can sync a folder, and the new file is in place already.
         with suppress(OSError):
             os.fsync(self._folder)
 
     def forget_leftovers(self) -> None:
-        """Remove what editors left that were killed before they could replace the file."""
+        """Remove the temporary files of editors that were killed before they replaced the file."""
         leftover = re.compile(rf"\.{re.escape(self._path.name)}\.[0-9a-f]{{8}}")
         for name in filter(leftover.fullmatch, os.listdir(self._folder)):
             with suppress(OSError):
@@ -95,7 +95,7 @@ class KeyFileEdit:
 
 @contextmanager
 def locked(path: Path, *, pause: Callable[[float], None] = time.sleep) -> Iterator[KeyFileEdit]:
-    """The key file, locked; ConfigurationError with one sentence for whatever is in the way."""
+    """Lock the key file for an edit. Raises ConfigurationError if that is not possible."""
     try:
         folder = _open_folder(path.parent)
     except OSError as error:
@@ -111,15 +111,15 @@ def locked(path: Path, *, pause: Callable[[float], None] = time.sleep) -> Iterat
         raise ConfigurationError(f"the key file {path} {refused}.") from None
     except OSError as error:
         raise ConfigurationError(
-            f"the key file {path} cannot be written ({error.strerror}): nothing was changed; may "
-            "you write there, and is there room?"
+            f"the key file {path} cannot be written ({error.strerror}), and nothing was changed: "
+            "check the rights on its folder and the room on the disk."
         ) from None
     finally:
         os.close(folder)
 
 
 def editable_owners(path: Path) -> Collection[int]:
-    """Who else may own the key file: root edits that of the daemon's user, who has the folder."""
+    """Users besides root and our own who may own the key file: for root, the folder's owner."""
     try:
         return {os.stat(path.parent).st_uid} if os.geteuid() == 0 else ()
     except OSError:
@@ -131,7 +131,7 @@ def _owners(of_folder: int) -> Collection[int]:
 
 
 def _open_folder(path: Path) -> int:
-    """A descriptor of a folder, opened step by step: no link can be swapped in on the way."""
+    """Open a folder step by step, so that no link can be swapped in on the way."""
     here = os.open("/", _STEP | _FOLDER)
     parts = Path(os.path.realpath(path, strict=True)).parts[1:]
     try:
@@ -139,14 +139,14 @@ def _open_folder(path: Path) -> int:
             above = here
             here = os.open(part, _STEP | _FOLDER, dir_fd=above)
             os.close(above)
-        # To search a folder is enough on the way; the last one is locked and listed.
+        # The last folder is locked and listed, for which the right to search is not enough.
         return os.open(".", os.O_RDONLY | _FOLDER, dir_fd=here)
     finally:
         os.close(here)
 
 
 def _lock(folder: int, path: Path, pause: Callable[[float], None]) -> None:
-    # Anybody who can read the folder can hold the lock, so root does not wait for ever.
+    # Every user who can read the folder can hold the lock, so root must not wait for ever.
     for _ in range(round(LOCK_TIMEOUT_S / LOCK_CHECK_S)):
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -27,7 +27,7 @@ from ctrader_twisted.web.key_edits import editable_owners, locked
 
 SCOPES = ("read", "trade", "admin")
 
-# Every key begins with it, so that a token of somebody else can be told from a wrong key.
+# The beginning of every key, which tells a wrong key from a token of another system.
 PREFIX = "cts_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
@@ -106,7 +106,7 @@ class KeyRing:
 
 
 def list_keys(path: Path) -> list[ApiKey]:
-    """The keys of a file for whoever may edit them: root may, in the folder of another user."""
+    """The keys of a file for its editor, which can be root in the folder of another user."""
     return read_keys(path, editable_owners(path))
 
 

@@ -80,8 +80,8 @@ class Rest:
 
     @app.route("/readyz", methods=["GET"])
     def readyz(self, request: IRequest) -> bytes:
-        """200 while the session is ready; otherwise 503 with the reasons. Whoever may not read
-        gets the code of the reason only: its text is the venue's, or has an address in it.
+        """200 while the session is ready; otherwise 503 with the reasons. Clients that may not read
+        get only the code of a reason: its text is the venue's, or has an address in it.
         """
         state = self._state()
         ready = state.phase is Phase.CONNECTED

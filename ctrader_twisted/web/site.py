@@ -19,8 +19,8 @@ from ctrader_twisted.web.first_look import FirstLook, UpgradeRequest
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.request_head import STREAMS, asks_upgrade, becomes_websocket
 
-# Between two requests on one connection. Longer than the 60 s of most load balancers: if we closed
-# first, a request would be lost that the balancer sends in that moment.
+# Seconds between two requests on one connection. Longer than the 60 s of most load balancers: if we
+# closed first, a request that the balancer sends at that moment would be lost.
 IDLE_S = 75
 
 
@@ -156,12 +156,12 @@ class GuardedSite(Site):
         return protocol
 
     def cors_headers(self, request: Any) -> dict[bytes, bytes]:
-        """The CORS headers of the answer to a request, whatever that will be."""
+        """Return the CORS headers of the answer to a request, the same for every status."""
         return self._doors.cors_headers(request)
 
     def acceptableProtocols(self) -> list[bytes]:
-        """What TLS clients may agree on (ALPN): HTTP/1.1 only, which a WebSocket needs. Twisted
-        offers h2 as well when the packages for it are installed.
+        """Return the ALPN protocols: HTTP/1.1 only, which a WebSocket needs. Twisted would add h2
+        if the packages for it are installed.
         """
         return [b"http/1.1"]
 

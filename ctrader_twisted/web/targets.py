@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 
-# An http address instead of a path, as clients send it that take us for a proxy.
+# The absolute form, which clients send to a proxy.
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
-# Longer lines are no Origin that we know.
+# A longer line holds no Origin that could be allowed.
 _LONGEST_LINE = 512
 
 
 def split_target(target: bytes) -> tuple[bytes | None, bytes]:
-    """Return authority and path (with its query) of a target; None as the authority of a target
-    that has none.
-    """
+    """Return the authority (None if it has none) and the path with its query of a target."""
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         return None, target
@@ -23,10 +21,10 @@ def split_target(target: bytes) -> tuple[bytes | None, bytes]:
 
 
 class RestOfHead:
-    """Finds Origin in the rest of a request head that is refused and not parsed any more.
+    """Finds Origin in the rest of a refused request head, which is not parsed any more.
 
-    An allowed page can read a refusal only if the answer names its origin, and the header may come
-    after the line that is too long. ``limit`` bytes are looked at.
+    An allowed page can read a refusal only if the answer names its origin, and that header may come
+    after the line that is too long. At most ``limit`` bytes are searched.
     """
 
     def __init__(self, limit: int) -> None:
@@ -36,7 +34,7 @@ class RestOfHead:
         self._line = b""
 
     def feed(self, octets: bytes) -> None:
-        """Look at more octets; ``is_complete`` says that no more are needed."""
+        """Search more octets; once `is_complete` is True, no more are needed."""
         self._room -= len(octets)
         *lines, rest = (self._line + octets).split(b"\r\n")
         for line in lines:
@@ -46,6 +44,6 @@ class RestOfHead:
             name, _, value = line.partition(b":")
             if name.lower() == b"origin":
                 self.origins.append(value.strip(b" \t"))
-        # The last octet may be the first one of a line's end.
+        # The last octet may be the first one of a line end.
         self._line = rest if len(rest) <= _LONGEST_LINE else rest[:_LONGEST_LINE] + rest[-1:]
         self.is_complete = self._room <= 0

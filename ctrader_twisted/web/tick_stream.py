@@ -151,7 +151,7 @@ class TickStreamProtocol(GatedProtocol):
         return gone
 
     def want_changed(self, wanted: Wanted) -> None:
-        """A symbol that the client wants cannot be had now, is had after all, or does not exist."""
+        """Tell the client that a symbol is unavailable, is active again, or does not exist."""
         self._tell_subscribed(UNSET, [wanted])
 
     # -- requests

@@ -52,15 +52,15 @@ FORWARDING_HEADERS = (
     b"x-envoy-external-address",
 )
 # One element of X-Forwarded-For: an address, or an address and a port (a number, or an obfuscated
-# one as in RFC 7239). An IPv6 address with a port stands in brackets.
+# one as in RFC 7239). An IPv6 address with a port is in brackets.
 _HOP = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<v4>[0-9.]{7,15}))"
     r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,64}))?"
 )
 _LONGEST_ADDRESS = 64
 
-# A network of proxies is private, or as small as those of content delivery networks: a public one
-# with a shorter prefix than these holds clients, too.
+# The shortest prefixes of a public network of proxies, such as a content delivery network has. A
+# larger public network holds clients, too.
 PRIVATE = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -87,10 +87,10 @@ def is_loopback(address: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def counted_as(address: str) -> str:
-    """The name under which an address is counted: itself, or for IPv6 its /64 network.
+    """Return the name under which an address is counted: itself, or for IPv6 its /64 network.
 
-    A /64 is what one customer gets at least, so its addresses cost an attacker nothing. An IPv4
-    address counts as itself, however it is written.
+    Every customer of a provider gets a /64 at least, so its addresses cost an attacker nothing. An
+    IPv4 address is counted as itself, also when it is written as IPv6.
     """
     known = _ip(address)
     if not isinstance(known, ipaddress.IPv6Address):
@@ -135,9 +135,9 @@ class Proxies:
         """Decide who sent a request and whether it is local.
 
         ``peer`` is the other end of the socket, ``header`` reads a header by its name in lower
-        case. Local is only a peer on this machine that is no trusted proxy and that sent no header
-        of a proxy, not even an empty one: behind a proxy are strangers, also behind one on this
-        machine that is missing in ``trusted_proxies``. A header never makes a request local.
+        case. A request is local only if its peer is on this machine, is no trusted proxy, and sent
+        no header of a proxy, not even an empty one: a proxy brings requests of strangers, even one
+        on this machine that is missing in ``trusted_proxies``. No header makes a request local.
         """
         if self.trusts(peer):
             address = self._client(header(FORWARDED_FOR) or "")
@@ -151,10 +151,10 @@ class Proxies:
         """Return the client's address in X-Forwarded-For; an empty string if it is unusable.
 
         Each proxy appends the address of its own peer, so the list is read from the right, and the
-        first address that is no trusted proxy is the client; everything left of it was written by
-        strangers. If all are trusted proxies, the leftmost is the client. An empty, unknown or
-        obfuscated element ends the search without a result: what stands left of it may have been
-        written by anybody.
+        first address that is no trusted proxy is the client; the elements left of it were written
+        by strangers. If all are trusted proxies, the leftmost is the client. An empty, unknown or
+        obfuscated element ends the search without a result, since the elements left of it may be
+        the client's own.
         """
         address = ""
         for element in reversed(forwarded_for.split(",")):
@@ -240,7 +240,7 @@ def _split(host: str) -> tuple[str, int | None]:
 
 
 def _ip(text: str) -> Address | None:
-    # The cache must not keep long texts of strangers.
+    # A long text is no address, and must not fill the cache.
     return _cached_ip(text) if len(text) <= _LONGEST_ADDRESS else None
 
 
