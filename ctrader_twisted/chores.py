@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from ctrader_twisted.asking import (
     read_key,
     sources,
 )
+from ctrader_twisted.config_files import whole_path
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.terminal import Paint, say
 
@@ -81,28 +82,14 @@ def _action(
 
 def run_add(arguments: argparse.Namespace) -> int:
     """Make a key; its text is said once."""
-    from ctrader_twisted.web.keys import add_key, revoke_key
-
     path = key_file(arguments.file)
     made_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    if arguments.to is not None and arguments.to.exists():
-        raise ConfigurationError(f"{arguments.to} exists already: name a new file.")
-    text = add_key(path, arguments.name, arguments.scope, made_at)
-    told = f"This is the key {arguments.name}; it is stored nowhere, so keep it."
-    try:
-        if arguments.to is None:
-            sys.stdout.write(f"{text.reveal()}\n")
-            sys.stdout.flush()
-        else:
-            write_new(arguments.to, f"{text.reveal()}\n")
-            told = f"The key {arguments.name} is in {arguments.to}."
-    except OSError as error:
-        # Nobody has seen it, and nobody ever will.
-        revoke_key(path, arguments.name)
-        raise ConfigurationError(
-            f"{arguments.to or 'standard output'} cannot be written ({error.strerror}): "
-            "no key was made."
-        ) from None
+    if arguments.to is None:
+        _add_and_print(path, arguments.name, arguments.scope, made_at)
+        told = f"This is the key {arguments.name}; it is stored nowhere, so keep it."
+    else:
+        _add_and_write(path, arguments.name, arguments.scope, made_at, arguments.to)
+        told = f"The key {arguments.name} is in {arguments.to}."
     sys.stderr.write(f"{told}\n")
     if os.geteuid() == 0 and path.stat().st_uid == 0:
         sys.stderr.write(
@@ -110,6 +97,53 @@ def run_add(arguments: argparse.Namespace) -> int:
             "belongs into a folder of that user, such as /var/lib/ctrader-stream.\n"
         )
     return 0
+
+
+def _add_and_print(path: Path, name: str, scopes: Sequence[str], made_at: str) -> None:
+    from ctrader_twisted.web.keys import add_key, revoke_key
+
+    if sys.__stdout__ is None:
+        raise ConfigurationError(
+            "standard output is closed, so nobody could read the key: no key was made; open it, or "
+            "name a file by --to."
+        )
+    text = add_key(path, name, scopes, made_at)
+    try:
+        sys.stdout.write(f"{text.reveal()}\n")
+        sys.stdout.flush()
+    except OSError as error:
+        # Nobody has seen it, and nobody ever will.
+        why = f"standard output cannot be written ({error.strerror})"
+        try:
+            revoke_key(path, name)
+        except ConfigurationError as trouble:
+            raise ConfigurationError(
+                f"{why}, and the key {name}, which nobody has seen, cannot be taken out again: "
+                f"revoke it. {trouble}"
+            ) from None
+        raise ConfigurationError(f"{why}: no key was made.") from None
+
+
+def _add_and_write(path: Path, name: str, scopes: Sequence[str], made_at: str, to: Path) -> None:
+    """The key goes into its own file first: a key that is stored and nobody has is worse than one
+    that somebody has and is not stored.
+    """
+    from ctrader_twisted.web.keys import add_key, new_key
+
+    if to.exists():
+        raise ConfigurationError(f"{to} exists already: name a new file.")
+    text = new_key()
+    try:
+        write_new(to, f"{text.reveal()}\n")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{to} cannot be written ({error.strerror}): no key was made."
+        ) from None
+    try:
+        add_key(path, name, scopes, made_at, text)
+    except BaseException:
+        to.unlink(missing_ok=True)
+        raise
 
 
 def write_new(path: Path, text: str) -> None:
@@ -146,7 +180,10 @@ def run_revoke(arguments: argparse.Namespace) -> int:
 def key_file(given: Path | None) -> Path:
     """The file that is named, or configured in this folder; ConfigurationError without either."""
     if given is not None:
-        return given.absolute()
+        try:
+            return whole_path(str(given))
+        except ValueError:
+            return given.absolute()
     from ctrader_twisted.settings import load_web
 
     web = load_web(**sources(os.environ, Path()))

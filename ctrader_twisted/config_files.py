@@ -15,7 +15,7 @@ from collections.abc import Collection
 from pathlib import Path
 from shlex import quote
 
-from ctrader_twisted.errors import CtraderError
+from ctrader_twisted.errors import ConfigurationError, CtraderError
 
 LIMIT_BYTES = 1024 * 1024
 LINKS_MAX = 40
@@ -34,6 +34,25 @@ class FileRefused(CtraderError):
 def printable(text: str) -> str:
     """The text with a question mark for each character that is not printable."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def whole_path(text: str) -> Path:
+    """The absolute path of a file name; ``~`` and ``~user`` stand for home folders.
+
+    Raises ValueError for a user without a home folder, and ConfigurationError for a relative name
+    while the working directory is gone.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as problem:
+        raise ValueError from problem
+    try:
+        return path.absolute()
+    except OSError:
+        raise ConfigurationError(
+            "a relative file name means nothing here, since the folder that this was started in "
+            "does not exist any more: start it in another one, or write the whole path."
+        ) from None
 
 
 def trust_user(uid: int) -> None:

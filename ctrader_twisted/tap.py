@@ -46,6 +46,7 @@ from ctrader_twisted.upkeep import (
     descriptor_limit,
     in_own_thread,
     listen_for_hangup,
+    load_late_modules,
     make_room,
 )
 from ctrader_twisted.upstream.application import Application, Budget
@@ -115,6 +116,7 @@ def makeService(options: Options) -> Daemon:
     settings = options.settings
     conceal(*settings.venue.unspeakable())
     make_room(settings.web.clients)
+    load_late_modules()
     listen_for_hangup(reactor)
     mask_uncaught()
     for note in (*settings.notes, f"{venue_note(settings.venue)} ({versions()})"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import resource
 import signal
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -81,6 +83,16 @@ def make_room(clients: int) -> None:
             clients=clients,
             needed=needed,
         )
+
+
+def load_late_modules() -> None:
+    """Load what Python would load at the first request only.
+
+    By then root's rights may be gone (``twistd --uid``), or an upgrade may have replaced the files.
+    """
+    for codec in ("idna", "utf-8-sig", "utf-16"):
+        codecs.lookup(codec)
+    files("ctrader_twisted").joinpath("py.typed").is_file()
 
 
 def listen_for_hangup(reactor: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from twisted.logger import Logger
 
-from ctrader_twisted.config_files import FileRefused, check_file, printable, read_file
+from ctrader_twisted.config_files import FileRefused, check_file, printable, read_file, whole_path
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings.keys import Given
@@ -23,7 +23,12 @@ def read_text(path: Path) -> str:
 
 def read_secret(given: Given) -> str:
     """The text of the file that `given` names; only its owner may have rights on it."""
-    path = Path(given.text.strip()).expanduser()
+    name = given.text.strip()
+    try:
+        path = whole_path(name) if name.startswith("~") else Path(name)
+    except ValueError:
+        # No user of that name: it stays as it stands, and is not there.
+        path = Path(name)
     # The secret itself, where its file should be named, is the usual mistake.
     is_path = "/" in given.text and not may_be_secret(given.text)
     known = is_path or os.path.exists(path)
@@ -47,7 +52,7 @@ class SecretFile:
         that is used anywhere.
         """
         # The process may change its folder after its start.
-        path = Path(given.text.strip()).expanduser().absolute()
+        path = whole_path(given.text.strip())
         self._given = replace(given, text=str(path))
         self._value = value
         self._conceal = conceal

@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ctrader_twisted.config_files import whole_path
 from ctrader_twisted.logs import Secret
+
+# Of a time in seconds or milliseconds, or of a rate per second, if it is not 0.
+SMALLEST = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +42,23 @@ def whole(low: int, high: int) -> Kind:
     return Kind(f"a whole number from {low} to {high}", parse)
 
 
-def number(high: float, *, low: float = 0, zero: bool = False) -> Kind:
-    """A decimal number up to `high`, above `low` (`zero`: `low` itself is allowed too)."""
+def number(high: float, *, zero: bool = False) -> Kind:
+    """A decimal number from `SMALLEST` to `high`; `zero`: 0 is allowed too.
+
+    What is smaller keeps the processor busy with nothing as a time, and is no rate.
+    """
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", text):
             raise ValueError
         value = float(text)
-        if not low <= value <= high or (value == low and not zero):
+        # Of a text such as 1e-999, which is 0 only as a float, the mantissa tells.
+        is_zero = not re.search(r"[1-9]", re.split("[eE]", text)[0])
+        if not SMALLEST <= value <= high and not (zero and is_zero):
             raise ValueError
         return value
 
-    return Kind(
-        f"a number from {low:.15g} to {high:.15g}"
-        if zero
-        else f"a number above {low:.15g}, up to {high:.15g}",
-        parse,
-    )
+    return Kind(f"a number from {SMALLEST:g} to {high:.15g}{', and 0 as well' * zero}", parse)
 
 
 def choice(*words: str) -> Kind:
@@ -100,11 +104,11 @@ def _parse_file(text: str) -> Path:
         raise ValueError
     try:
         # Absolute, because a daemon changes its working directory after it has read its settings.
-        path = Path(text).expanduser().absolute()
+        path = whole_path(text)
         # Not opened here: to open a named pipe is to wait for its other end.
         if os.access(path, os.R_OK, effective_ids=True):
             return path
-    except (OSError, RuntimeError) as problem:
+    except OSError as problem:
         raise ValueError from problem
     raise ValueError
 
@@ -117,6 +121,14 @@ _ENDPOINTS = {
     "ssl": "*port interface backlog privateKey certKey extraCertChain sslmethod dhParameters",
     "unix": "*address mode backlog lockfile",
     "systemd": "domain *index *name",
+}
+# What Twisted makes a number of only when it opens the port.
+_ARGUMENTS = {
+    "backlog": "[0-9]{1,9}",
+    "domain": "INET6?|UNIX",
+    "index": "[0-9]{1,4}",
+    "lockfile": "[01]",
+    "mode": "[0-7]{3}|0[0-7]{3}",
 }
 
 
@@ -135,6 +147,9 @@ def _parse_endpoint(text: str) -> str:
         arguments[name] = value
     if not text.isprintable() or not any(name in arguments for name in needed):
         raise ValueError
+    for name, value in arguments.items():
+        if name in _ARGUMENTS and not re.fullmatch(_ARGUMENTS[name], value):
+            raise ValueError
     if "port" in arguments:
         PORT.parse(arguments["port"])
     return text
@@ -152,10 +167,7 @@ def several(one: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
 def _parse_path(text: str) -> Path:
     if not text.isprintable():
         raise ValueError
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as problem:
-        raise ValueError from problem
+    return whole_path(text)
 
 
 def _parse_origin(text: str) -> str:

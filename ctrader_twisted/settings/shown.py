@@ -47,6 +47,9 @@ def in_part(text: str) -> str:
 
 _QUOTES = ('""', "''", "``", "\u201c\u201d", "\u2018\u2019", "\u201e\u201c", "\u00ab\u00bb")
 
+# Of a line of .env, or of a header of HTTP.
+_PREFIX = re.compile(r"(?P<name>(export\s+)?[A-Z][A-Z0-9_]{3,}\s*=\s*(?=[^=\s]))|[Bb]earer\s")
+
 
 def odd_text(raw: str) -> str:
     """What is probably not meant to be part of a value, for a sentence; empty for nothing odd.
@@ -59,6 +62,10 @@ def odd_text(raw: str) -> str:
         return "is in quotes, which are taken as part of the value: leave them out."
     if text and (text[0] in "\"'\u201c\u201d" or text[-1] in "\"'\u201c\u201d"):
         return "has a quote at one end, which is taken as part of the value: is it meant?"
+    prefix = _PREFIX.match(text)
+    if prefix:
+        what = "a name and =" if prefix["name"] else "the word Bearer"
+        return f"begins with {what}, taken as part of the value: leave that out."
     if re.search(r"\s#", text):
         return (
             "holds a blank and a #, as before a comment, which is taken as part of the value: "
@@ -66,9 +73,7 @@ def odd_text(raw: str) -> str:
         )
     if "\r" in raw:
         return "ends in a carriage return, which is left out: save its file with Unix line ends."
-    if raw != text:
-        return "has blanks around it, which are left out."
-    return ""
+    return "has blanks around it, which are left out." if raw != text else ""
 
 
 # Settings whose values turn out to be wrong only when they are used, and how sentences call them.

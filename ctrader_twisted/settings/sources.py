@@ -144,12 +144,21 @@ def _conf_key(path: Path, section: str, name: str) -> Key:
     if (section, name) in _BY_SECTION:
         return _BY_SECTION[section, name]
     elsewhere = [key.section for key in KEYS if key.name == name]
-    if elsewhere:
+    ours = _ending(section, name)
+    if ours is not None:
+        advice = f"did you mean {ours.name}"
+    elif elsewhere:
         advice = f"it belongs into the section {elsewhere[0]}"
     else:
         known = [key.name for key in KEYS if key.section == section and not key.secret]
         advice = _suggest(name, known, "remove it, or see tap.conf.example for the keys there are")
     raise ConfigurationError(f"{path} has an unknown key [{section}] {_name(name)}: {advice}.")
+
+
+def _ending(section: str, name: str) -> Key | None:
+    """The one key of a section that ends with this word, as ``ws_port`` does with ``port``."""
+    found = [key for key in KEYS if key.section == section and key.name.endswith(f"_{name}")]
+    return found[0] if len(found) == 1 else None
 
 
 # -- .env and the environment ---------------------------------------------------------------------
@@ -182,7 +191,8 @@ def read_dotenv(path: Path, notes: list[str]) -> dict[str, str]:
         names[name] = binding.value
     _refuse_unknown([name for name in names if name not in OLDER], str(path))
     if any(names.get(key.environment_name) for key in _SECRETS.values()):
-        mode = stat.S_IMODE(path.stat().st_mode)
+        # It may have been moved away since it was read.
+        mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0
         if mode & 0o044:
             notes.append(
                 f"{path} holds secrets and others can read it (mode {mode:04o}): chmod 600 it."
@@ -247,6 +257,9 @@ def _meant(name: str) -> str:
         # Single words are names of others as well: only with our prefix they can be ours.
         or (plain == key.name.upper() and (has_prefix or "_" in plain))
     ]
+    section, _, name = plain.lower().partition("_")
+    ours = _ending(section, name) if has_prefix and not meant else None
+    meant += [ours.environment_name] if ours else []
     return f"did you mean {' or '.join(meant)}" if meant else ""
 
 

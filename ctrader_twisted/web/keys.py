@@ -139,8 +139,15 @@ def _unreadable(path: Path, reason: str | None) -> ConfigurationError:
     )
 
 
-def add_key(path: Path, name: str, scopes: Collection[str], made_at: str) -> Secret:
-    """Store a new key; its text, which is nowhere else. The name must be new."""
+def new_key() -> Secret:
+    """The text of a new key."""
+    return Secret(PREFIX + secrets.token_urlsafe(32))
+
+
+def add_key(
+    path: Path, name: str, scopes: Collection[str], made_at: str, text: Secret | None = None
+) -> Secret:
+    """Store a key, a new one by default; its text, which is nowhere else. The name must be new."""
     if not _NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!a} is no name for a key: letters, digits, dot, dash, underscore and @, "
@@ -150,7 +157,7 @@ def add_key(path: Path, name: str, scopes: Collection[str], made_at: str) -> Sec
     if unknown or not scopes:
         wrong = f"there is no scope {unknown[0]!r}" if unknown else "a key needs a scope"
         raise ConfigurationError(f"{wrong}: the scopes are read, trade and admin.")
-    text = Secret(PREFIX + secrets.token_urlsafe(32))
+    text = text or new_key()
     ordered = cast(Any, tuple(scope for scope in SCOPES if scope in scopes))
     with locked(path) as edit:
         keys = [] if edit.content is None else _decoded(path, edit.content)

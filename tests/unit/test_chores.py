@@ -9,14 +9,17 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted import asking, chores, doctor
 from ctrader_twisted.cli import main
+from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings import describe
-from ctrader_twisted.web.keys import KeyRing
+from ctrader_twisted.web import key_edits
+from ctrader_twisted.web.keys import KeyRing, read_keys
 
 
 class ChoreCase(SynchronousTestCase):
@@ -89,6 +92,63 @@ class KeysTest(ChoreCase):
         self.assertEqual(status, 1)
         self.assertIn("No space left on device", err)
         self.assertEqual([path.name for path in self.folder.iterdir()], ["k.json"])
+
+    def test_stored_last(self) -> None:
+        """At each moment a key that is stored is also in the file of --to: a process that is ended
+        in between leaves none that nobody has.
+        """
+        seen = []
+
+        def replace(*_: object, **__: object) -> None:
+            seen.append((self.folder / "b.key").read_text())
+            raise KeyboardInterrupt
+
+        self.patch(key_edits.os, "replace", replace)
+        words = ("keys", "add", "b", "--scope", "read", "--file", "k.json", "--to", "b.key")
+        self.assertEqual(self.run_command(*words)[0], 130)
+        self.assertRegex(seen[0], r"\Acts_[\w-]{43}\n\Z")
+        self.assertFalse((self.folder / "b.key").exists())
+
+    def test_no_key_for_a_closed_output(self) -> None:
+        """A closed standard output shows nobody a key, so none is made."""
+        self.patch(sys, "__stdout__", None)
+        self.patch(sys, "stdout", None)
+        error = self.assertRaises(
+            ConfigurationError, chores._add_and_print, self.folder / "k.json", "a", ["read"], "now"
+        )
+        self.assertIn("no key was made", str(error))
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_a_key_that_cannot_be_taken_out_again(self) -> None:
+        """When output and disk are both full, the key that is left over is named."""
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        class Full(io.StringIO):
+            def flush(this) -> None:
+                self.patch(key_edits.os, "fsync", Mock(side_effect=full))
+                raise full
+
+        self.patch(sys, "stdout", Full())
+        error = self.assertRaises(
+            ConfigurationError, chores._add_and_print, self.folder / "k.json", "a", ["read"], "now"
+        )
+        self.assertIn("the key a, which nobody has seen, cannot be taken out again", str(error))
+        self.assertEqual([key.name for key in read_keys(self.folder / "k.json")], ["a"])
+
+    def test_in_a_folder_that_is_gone(self) -> None:
+        """A relative name is refused by what is wrong with it."""
+        gone = self.folder / "gone"
+        gone.mkdir()
+        os.chdir(gone)
+        gone.rmdir()
+        for words in (("list",), ("add", "a", "--scope", "read"), ("revoke", "a")):
+            status, _, err = self.run_command("keys", *words, "--file", "k.json")
+            self.assertEqual((status, err.count("\n")), (1, 1))
+            self.assertIn("does not exist any more", err)
+        self.patch(os, "environ", {"CTRADER_STREAM_WEB_KEYS_FILE": "k.json"})
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 1)
+        self.assertIn("does not exist any more", err)
 
     def test_configured_file(self) -> None:
         """Without --file it is the configured one; without either it is a sentence."""

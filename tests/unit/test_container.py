@@ -18,8 +18,9 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
+from ctrader_twisted.logs import Secret
 from ctrader_twisted.settings import describe, load
-from ctrader_twisted.web.keys import read_keys
+from ctrader_twisted.web.keys import KeyRing, read_keys
 
 DOCKER = Path(__file__).parents[2] / "contrib/docker"
 ROOT = DOCKER.parents[1]
@@ -204,21 +205,31 @@ class EntrypointTest(SynchronousTestCase):
             (folder / "ctrader-stream").chmod(0o700)
             keys = folder / "data" / "keys.json"
             keys.parent.mkdir()
-            for _ in range(2):
-                said = subprocess.run(
-                    ["/bin/sh", str(DOCKER / "entrypoint.sh"), "--rate", "5"],
-                    env={
-                        **os.environ,
-                        "PATH": f"{folder}:{os.environ['PATH']}",
-                        "CTRADER_STREAM_WEB_KEYS_FILE": str(keys),
-                    },
-                    capture_output=True,
-                    text=True,
-                    timeout=60,
-                    check=True,
-                )
+            first = keys.parent / "first.key"
+            # The second start finds both, the third what a start left that was ended halfway.
+            for is_halfway in (False, False, True):
+                if is_halfway:
+                    keys.unlink()
+                    first.write_text("cts_of-no-use\n")
+                said = self.start(folder, keys)
                 self.assertTrue(said.stdout.endswith("ctrader-stream --rate 5\n"), said.stdout)
+                text = first.read_text().strip()
                 self.assertEqual([key.name for key in read_keys(keys)], ["first"])
-                text = (keys.parent / "first.key").read_text().strip()
+                self.assertIsNotNone(KeyRing(keys).find(Secret(text)))
                 self.assertNotIn(text, said.stdout + said.stderr)
-            self.assertEqual((keys.parent / "first.key").stat().st_mode & 0o777, 0o600)
+            self.assertEqual(first.stat().st_mode & 0o777, 0o600)
+
+    def start(self, folder: Path, keys: Path) -> subprocess.CompletedProcess[str]:
+        """The entrypoint, with the commands of this folder."""
+        return subprocess.run(
+            ["/bin/sh", str(DOCKER / "entrypoint.sh"), "--rate", "5"],
+            env={
+                **os.environ,
+                "PATH": f"{folder}:{os.environ['PATH']}",
+                "CTRADER_STREAM_WEB_KEYS_FILE": str(keys),
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )

@@ -12,9 +12,10 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted import redaction, tap
+from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret, redact
 from ctrader_twisted.settings import load
-from ctrader_twisted.settings.files import SecretFile
+from ctrader_twisted.settings.files import SecretFile, read_secret
 from ctrader_twisted.settings.keys import Given
 
 FIRST, SECOND = "first-t0ken-of-user-4711", "second-t0ken-of-user-4712"
@@ -187,3 +188,13 @@ class DaemonTest(SecretFileCase):
         reveal = tap.secret_of(self.settings("simulator"), "access_token")
         self.write(SECOND)
         self.assertEqual(reveal(), FIRST)
+
+
+class HomeTest(SynchronousTestCase):
+    """Names with ``~``."""
+
+    def test_of_nobody(self) -> None:
+        """A user without a home folder is a file that is not there, said in one sentence."""
+        given = Given("~no-such-user-4711/token", "CTRADER_ACCESS_TOKEN_FILE in .env", in_file=True)
+        error = self.assertRaises(ConfigurationError, read_secret, given)
+        self.assertIn("(named by CTRADER_ACCESS_TOKEN_FILE in .env) cannot be read", str(error))

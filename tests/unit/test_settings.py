@@ -502,7 +502,7 @@ class BadValueTests(SettingsTestCase):
         """File, section, key, value, range, default: all in the sentence."""
         self.assertEqual(
             self.refusal(conf="[venue]\nheartbeat_s = 26"),
-            "[venue] heartbeat_s in tap.conf is '26', but must be a number above 0, up to 25: "
+            "[venue] heartbeat_s in tap.conf is '26', but must be a number from 0.001 to 25: "
             "correct it, or leave it out for the default 10.",
         )
         self.assertEqual(
@@ -522,8 +522,21 @@ class BadValueTests(SettingsTestCase):
         self.load(conf="[web]\nws_port = 65535\n[simulator]\nrate = 0\nseed = 0")
         for name in ("heartbeat_s", "requests_per_s", "backoff_initial_s", "connect_timeout_s"):
             self.assert_says(self.refusal(conf=f"[venue]\n{name} = 0"), f"[venue] {name}", "'0'")
-        self.assert_says(self.refusal(conf="[venue]\nrequests_per_s = 51"), "up to 50")
+        self.assert_says(self.refusal(conf="[venue]\nrequests_per_s = 51"), "0.001 to 50")
         self.assert_says(self.refusal(conf="[web]\nws_port = 65536"), "'65536'")
+
+    def test_next_to_nothing(self) -> None:
+        """A number that is too small for any use is refused, also one that is 0 as a float only."""
+        small = ("0.0009", "1e-300", "4e-324", "1e-9999", "-0.001")
+        for key in describe():
+            if " number from 0.001 " not in f" {key.kind.allowed} ":
+                continue
+            for text in small:
+                with self.subTest(key=key.title, text=text):
+                    self.assertRaises(ValueError, key.kind.parse, text)
+            self.assertEqual(key.kind.parse("0.001"), 0.001)
+            if "and 0" in key.kind.allowed:
+                self.assertEqual([key.kind.parse(text) for text in ("0", "0.0", "0e9")], [0] * 3)
 
     def test_flags(self) -> None:
         """A flag takes the usual words in any case."""
@@ -561,6 +574,7 @@ class BadValueTests(SettingsTestCase):
             "tcp:port=0:interface=0.0.0.0:backlog=10",
             r"tcp6:port=8080:interface=\:\:1",
             "unix:/run/stream.sock:mode=660",
+            "unix:/run/stream.sock:mode=0600:lockfile=0",
             "unix:address=/run/stream.sock",
         ):
             self.assertEqual(self.load(options={"listen": text}).web.listen, text)
@@ -586,6 +600,16 @@ class BadValueTests(SettingsTestCase):
             "unix:",
             "systemd:domain=INET",
             "TCP:8080",
+            "tcp:8080:backlog=abc",
+            "tcp:8080:backlog=-1",
+            "tcp:8080:backlog=99999999999",
+            "ssl:8443:backlog=many",
+            "unix:/run/stream.sock:mode=999",
+            "unix:/run/stream.sock:mode=77777",
+            "unix:/run/stream.sock:mode=0o660",
+            "unix:/run/stream.sock:lockfile=yes",
+            "systemd:domain=INET:index=first",
+            "systemd:domain=FOO:index=0",
         ):
             self.assert_says(self.refusal(options={"listen": text}), "--listen", repr(text), "tcp6")
 
@@ -670,6 +694,16 @@ class TapConfTests(SettingsTestCase):
     def test_unknown_key_like_nothing(self) -> None:
         """Without a near one the example file is named."""
         self.assert_says(self.refusal(conf="[web]\nzzz = 3"), "[web] zzz", "tap.conf.example")
+
+    def test_half_a_name(self) -> None:
+        """``port`` of [web] is ws_port, and not the port of the venue."""
+        self.assertEqual(
+            self.refusal(conf="[web]\nport = 3"),
+            "tap.conf has an unknown key [web] port: did you mean ws_port.",
+        )
+        for more in ({"dotenv": "CTRADER_STREAM_WEB_PORT=3"}, {}):
+            environ = {} if more else {"CTRADER_STREAM_WEB_PORT": "3"}
+            self.assert_says(self.refusal(environ, **more), "WEB_PORT in", "did you mean WS_PORT.")
 
     def test_other_section(self) -> None:
         """A key in the wrong section is sent to the right one."""

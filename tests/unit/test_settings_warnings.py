@@ -36,6 +36,9 @@ class OddTextTest(SettingsTestCase):
             f"{HUSH}\r": "carriage return",
             f" {HUSH}": "blanks around it",
             f"{HUSH}\n": "blanks around it",
+            f"CTRADER_ACCESS_TOKEN={HUSH}": "begins with a name and =",
+            f"export CLIENT_SECRET = {HUSH}": "begins with a name and =",
+            f"Bearer {HUSH}": "begins with the word Bearer",
         }
         for value, words in table.items():
             for name in ("CTRADER_CLIENT_SECRET", "CTRADER_ACCESS_TOKEN"):
