@@ -13,7 +13,6 @@ from urllib.parse import unquote_to_bytes
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
@@ -22,6 +21,7 @@ from ctrader_twisted.web.callers import NO_PLACE, Place
 from ctrader_twisted.web.client_errands import ClientErrand
 from ctrader_twisted.web.cors import preflight_headers
 from ctrader_twisted.web.doors import Visitor
+from ctrader_twisted.web.endings import EndingChannel
 from ctrader_twisted.web.problems import CORRELATION_HEADER, Refused
 from ctrader_twisted.web.request_head import is_preflight
 from ctrader_twisted.web.targets import RestOfHead, split_target
@@ -91,6 +91,8 @@ class ArrivingRequest(Request):
         else:
             if is_preflight(self):
                 self._let_pages_call()
+            elif self.path == b"*":
+                self._tell_methods()
             else:
                 self._serve()
 
@@ -106,8 +108,7 @@ class ArrivingRequest(Request):
 
     def render(self, resrc: IResource) -> None:
         """Let a resource answer. (Between Twisted's own headers and the resource's.)"""
-        self.setHeader(b"server", b"ctrader-stream")
-        self.setHeader(b"x-content-type-options", b"nosniff")
+        self._set_own_headers()
         try:
             super().render(resrc)
         except Refused as refused:
@@ -138,13 +139,23 @@ class ArrivingRequest(Request):
             self.setHeader(name, value)
         self.finish()
 
+    def _tell_methods(self) -> None:
+        """OPTIONS of the whole server. (Twisted's answer names its version.)"""
+        self.setHeader(b"allow", b"GET, HEAD")
+        self.setHeader(b"content-length", b"0")
+        self._set_own_headers()
+        self.finish()
+
+    def _set_own_headers(self) -> None:
+        self.setHeader(b"server", b"ctrader-stream")
+        self.setHeader(b"x-content-type-options", b"nosniff")
+
     def _too_large(self) -> Refused:
         limit = self.channel.site.body_limit
         return Refused(413, f"a request's body has at most {limit} bytes")
 
     def _finish_with(self, refused: Refused) -> None:
-        self.setHeader(b"server", b"ctrader-stream")
-        self.setHeader(b"x-content-type-options", b"nosniff")
+        self._set_own_headers()
         octets = problems.answer(self, refused)
         self.setHeader(b"content-length", b"%d" % len(octets))
         if self.method != b"HEAD":
@@ -176,11 +187,9 @@ def check_target(method: bytes, path: bytes) -> None:
         raise problems.not_found(path)
 
 
-class ArrivalChannel(HTTPChannel):
+class ArrivalChannel(EndingChannel):
     """HTTP/1.1 with a deadline for each request, and an early answer for the unacceptable."""
 
-    site: Any
-    transport: Any
     requestFactory = ArrivingRequest
     place: Place = NO_PLACE
     _deadline: IDelayedCall | None = None
@@ -261,6 +270,18 @@ class ArrivalChannel(HTTPChannel):
             self._next = self.site.reactor.callLater(0, self._go_on)
         else:
             self.paused = False
+            self.close_if_done()
+
+    def readConnectionLost(self) -> None:
+        """The client sends no more, the end of a head that is too large included."""
+        if self._waiting is not None:
+            self._answer_waiting()
+        super().readConnectionLost()
+
+    def close_if_done(self) -> None:
+        """Close if nothing is left to answer."""
+        if self._next is None:
+            super().close_if_done()
 
     def resumeProducing(self) -> None:
         """What we said has left. (More is read when what is here has been looked at.)"""
@@ -306,6 +327,7 @@ class ArrivalChannel(HTTPChannel):
         if not self._waitingForTransport:
             self._networkProducer.resumeProducing()
         self.dataReceived(b"")
+        self.close_if_done()
 
     def _head_too_large(self, held: bytes, octets: bytes) -> None:
         """Refuse the head once its rest was searched for Origin. ``held`` is the line before, if

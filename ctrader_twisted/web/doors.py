@@ -26,6 +26,7 @@ from ctrader_twisted.web.request_head import (
     bearer_token,
     becomes_websocket,
     first_segment,
+    header_names,
     header_reader,
     is_preflight,
     peer_address,
@@ -225,7 +226,7 @@ class Doors:
 
     def _visitor(self, request: Any) -> Visitor:
         peer, header = peer_address(request), header_reader(request)
-        source = self.policy.proxies.source(peer, header)
+        source = self.policy.proxies.source(peer, header, header_names(request))
         if not source.is_named:
             self._tell_unnamed(peer, header(FORWARDED_FOR), first_segment(request))
         is_here = self.policy.is_local and source.is_local
@@ -282,7 +283,8 @@ class Doors:
         )
 
     def _is_local(self, request: Any) -> bool:
-        source = self.policy.proxies.source(peer_address(request), header_reader(request))
+        peer, header = peer_address(request), header_reader(request)
+        source = self.policy.proxies.source(peer, header, header_names(request))
         return self.policy.is_local and source.is_local
 
     def _read_key(self, request: Any, visitor: Visitor) -> None:

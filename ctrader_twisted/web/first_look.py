@@ -16,6 +16,7 @@ in the least, goes to HTTP untouched, which knows how to refuse it.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IDelayedCall
@@ -49,6 +50,10 @@ class UpgradeRequest:
     def getRawHeaders(self, name: bytes) -> list[bytes] | None:
         """All values of a header."""
         return self._headers.get(name.lower())
+
+    def getAllRawHeaders(self) -> Iterable[tuple[bytes, list[bytes]]]:
+        """All headers, by their names in lower case."""
+        return self._headers.items()
 
     def getHeader(self, name: bytes) -> bytes | None:
         """The last value of a header."""

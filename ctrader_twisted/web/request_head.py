@@ -62,6 +62,11 @@ def header_reader(request: Any) -> Callable[[bytes], str | None]:
     return read
 
 
+def header_names(request: Any) -> set[bytes]:
+    """The names of all headers of a request, in lower case."""
+    return {name.lower() for name, _ in request.requestHeaders.getAllRawHeaders()}
+
+
 def bearer_token(request: Any) -> Secret | None:
     """Return the bearer token in Authorization; None without one.
 

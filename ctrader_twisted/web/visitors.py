@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -33,24 +33,36 @@ FORWARDING_HEADERS = (
     FORWARDED_FOR,
     b"forwarded",
     b"via",
-    b"x-real-ip",
-    b"x-forwarded",
-    b"x-forwarded-by",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-prefix",
-    b"x-forwarded-proto",
-    b"x-forwarded-scheme",
-    b"x-forwarded-server",
-    b"x-forwarded-ssl",
-    b"x-original-forwarded-for",
+    b"cdn-loop",
+    b"cdn-src-ip",
+    b"ali-cdn-real-ip",
+    b"client-ip",
+    b"do-connecting-ip",
+    b"fastly-client-ip",
+    b"fly-client-ip",
+    b"proxy-client-ip",
+    b"true-client-ip",
+    b"wl-proxy-client-ip",
+    b"x-appengine-user-ip",
     b"x-client-ip",
     b"x-cluster-client-ip",
-    b"true-client-ip",
-    b"cf-connecting-ip",
-    b"fastly-client-ip",
-    b"x-envoy-external-address",
+    b"x-nginx-proxy",
+    b"x-proxyuser-ip",
+    b"x-real-ip",
+    b"x-remote-addr",
 )
+# Families of such headers: X-Forwarded-User of an authenticating proxy, CF-Ray of Cloudflare.
+FORWARDING_PREFIXES = (
+    b"x-forwarded",
+    b"x-original-",
+    b"x-envoy-",
+    b"x-azure-",
+    b"x-arr-",
+    b"cf-",
+    b"cloudfront-",
+    b"tailscale-",
+)
+_FORWARDING_NAMES = frozenset(FORWARDING_HEADERS)
 # One element of X-Forwarded-For: an address, or an address and a port (a number, or an obfuscated
 # one as in RFC 7239). An IPv6 address with a port is in brackets.
 _HOP = re.compile(
@@ -131,20 +143,23 @@ class Proxies:
         known = _ip(address)
         return known is not None and self._holds(known)
 
-    def source(self, peer: str, header: Callable[[bytes], str | None]) -> Source:
+    def source(
+        self, peer: str, header: Callable[[bytes], str | None], names: Collection[bytes]
+    ) -> Source:
         """Decide who sent a request and whether it is local.
 
         ``peer`` is the other end of the socket, ``header`` reads a header by its name in lower
-        case. A request is local only if its peer is on this machine, is no trusted proxy, and sent
-        no header of a proxy, not even an empty one: a proxy brings requests of strangers, even one
-        on this machine that is missing in ``trusted_proxies``. No header makes a request local.
+        case, ``names`` are the names of all headers, in lower case, too. A request is local only
+        if its peer is on this machine, is no trusted proxy, and sent no header of a proxy, not even
+        an empty one: a proxy brings requests of strangers, even one on this machine that is missing
+        in ``trusted_proxies``. No header makes a request local.
         """
         if self.trusts(peer):
             address = self._client(header(FORWARDED_FOR) or "")
             return Source(address or peer, is_local=False, is_named=bool(address))
         if not is_loopback(peer):
             return Source(peer, is_local=False)
-        is_forwarded = any(header(name) is not None for name in FORWARDING_HEADERS)
+        is_forwarded = any(map(is_forwarding, names))
         return Source(peer, is_local=not is_forwarded, is_forwarded=is_forwarded)
 
     def _client(self, forwarded_for: str) -> str:
@@ -168,6 +183,11 @@ class Proxies:
 
     def _holds(self, address: Address) -> bool:
         return any(address in network for network in self.networks)
+
+
+def is_forwarding(name: bytes) -> bool:
+    """Return True for the name of a header that proxies add; it is in lower case."""
+    return name in _FORWARDING_NAMES or name.startswith(FORWARDING_PREFIXES)
 
 
 def forwarded_address(element: str) -> Address | None:

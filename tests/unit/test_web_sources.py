@@ -16,6 +16,23 @@ from tests.unit.site_case import SiteCase, trusted
 LOCAL = ("127.0.0.1", "127.0.0.2", "::1", "::ffff:127.0.0.1", "unix")
 
 
+# Of the families of `visitors.FORWARDING_PREFIXES`.
+OTHERS = (
+    b"x-forwarded",
+    b"x-forwarded-by",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-proto",
+    b"x-forwarded-scheme",
+    b"x-forwarded-server",
+    b"x-forwarded-ssl",
+    b"x-original-forwarded-for",
+    b"cf-connecting-ip",
+    b"x-envoy-external-address",
+)
+
+
 class Row(NamedTuple):
     """A peer, the values of its X-Forwarded-For lines, and whose request it is."""
 
@@ -197,12 +214,37 @@ class SourceTest(SiteCase):
     def test_any_header_of_a_proxy(self) -> None:
         """Each header that proxies add makes a request of this machine one of a stranger."""
         self.serve(calls_per_s=1000.0)
-        for name in FORWARDING_HEADERS:
+        for name in (*FORWARDING_HEADERS, *OTHERS):
             for value in ("127.0.0.1", "for=127.0.0.1", ""):
                 headers = [f"{name.decode()}: {value}"]
                 self.assertEqual(self.get(headers=headers).status, 401, headers)
                 self.assertFalse(self.is_let_in(self.websocket(headers=headers)), headers)
                 self.turn()
+
+    def test_families_of_headers(self) -> None:
+        """So does every header of a family, whatever follows, and in any case."""
+        self.serve(calls_per_s=1000.0)
+        for name in (
+            "X-Forwarded-User",
+            "X-Forwarded-Email",
+            "x-forwarded-client-cert",
+            "X-FORWARDED-PATH",
+            "X-Forwarded",
+            "X-Original-URL",
+            "X-Envoy-Original-Path",
+            "X-Azure-ClientIP",
+            "X-ARR-LOG-ID",
+            "CF-Ray",
+            "CF-Connecting-IPv6",
+            "CloudFront-Viewer-Address",
+            "Tailscale-User-Login",
+        ):
+            headers = [f"{name}: x"]
+            self.assertEqual(self.get(headers=headers).status, 401, headers)
+            self.assertFalse(self.is_let_in(self.websocket(headers=headers)), headers)
+            self.turn()
+        for name in ("X-Correlation-Id", "User-Agent", "X-Forward", "Forwarded-By", "Config"):
+            self.assertEqual(self.get(headers=[f"{name}: x"]).status, 200, name)
 
     def test_forgotten_proxy(self) -> None:
         """A refusal says that a proxy of this machine is not configured."""
@@ -221,7 +263,7 @@ class SourceTest(SiteCase):
     def test_other_headers_are_not_read(self) -> None:
         """A trusted proxy's client cannot name itself in Forwarded, X-Real-IP and others."""
         self.serve(proxies=trusted("10.0.0.0/8"))
-        for name in FORWARDING_HEADERS[1:]:
+        for name in (*FORWARDING_HEADERS[1:], *OTHERS):
             headers = [f"{name.decode()}: 192.0.2.9", "X-Forwarded-For: 192.0.2.1"]
             for sent, address in ((headers, "192.0.2.1"), (headers[:1], "10.0.0.1")):
                 self.get("/healthz", peer="10.0.0.1", headers=sent)
@@ -249,7 +291,7 @@ class ProxiesTest(SynchronousTestCase):
     def test_no_words_make_local(self, words: str, peer: str) -> None:
         """Whatever a proxy passes on, nothing breaks, and its client is not local."""
         source = trusted("10.0.0.0/8", "127.0.0.0/8", "::1/128", "unix").source(
-            peer, lambda name: words if name == b"x-forwarded-for" else None
+            peer, lambda name: words if name == b"x-forwarded-for" else None, {b"x-forwarded-for"}
         )
         self.assertFalse(source.is_local)
         self.assertTrue(source.address)
@@ -262,8 +304,9 @@ class ProxiesTest(SynchronousTestCase):
             ("unknown", Source("10.0.0.1", False, False)),
             (None, Source("10.0.0.1", False, False)),
         ):
-            self.assertEqual(proxies.source("10.0.0.1", {b"x-forwarded-for": words}.get), source)
-        self.assertEqual(Proxies().source("127.0.0.1", {}.get), Source("127.0.0.1", True, True))
+            headers = {b"x-forwarded-for": words}
+            self.assertEqual(proxies.source("10.0.0.1", headers.get, headers), source)
+        self.assertEqual(Proxies().source("127.0.0.1", {}.get, ()), Source("127.0.0.1", True, True))
 
     def test_long_words_are_not_remembered(self) -> None:
         """What strangers write at length does not fill the cache of addresses."""
