@@ -16,9 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from twisted.logger import Logger
-from twisted.web.http import CACHED, OK
+from twisted.web.http import CACHED, NOT_MODIFIED, OK
 from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.server import NOT_DONE_YET, Request
 
 from ctrader_twisted.web import problems
 from ctrader_twisted.web.cors import add_vary
@@ -88,11 +88,15 @@ class Readable(ABC, Resource):
 
     isLeaf = True
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         """The file; only its headers for HEAD. Raises Refused."""
         if request.method not in (b"GET", b"HEAD"):
             raise problems.not_allowed(request.method, "GET, HEAD")
         body = self.read(request)
+        if not body and request.code == NOT_MODIFIED:
+            # Without a length: it would have to be that of the file, and Twisted says 0.
+            request.finish()
+            return NOT_DONE_YET
         if request.method == b"GET":
             return body
         if request.code == OK:

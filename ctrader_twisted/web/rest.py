@@ -19,6 +19,7 @@ import twisted
 from ctrader_twisted import contract
 from ctrader_twisted.market.model import AccountState, Phase
 from ctrader_twisted.web import problems
+from ctrader_twisted.web.cors import add_vary
 from ctrader_twisted.web.doors import READ, Visitor
 from ctrader_twisted.web.problems import Refused
 from ctrader_twisted.web.scrape import CONTENT_TYPE
@@ -63,6 +64,8 @@ class Rest:
     def index(self, request: IRequest) -> bytes:
         """Where to go, for somebody who opens the address in a browser."""
         request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        # At the same address browsers get the page.
+        add_vary(request, b"accept")
         return (
             b"ctrader-stream\n\n"
             b'WebSocket  /ws       ticks: send {"type":"subscribe","symbols":["EURUSD"]}\n'

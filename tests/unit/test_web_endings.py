@@ -115,3 +115,25 @@ class EndTest(DoorCase):
         self.assertEqual((answer.status, answer.body), (200, b""))
         self.assertEqual(answer.headers["server"], "ctrader-stream")
         self.assertEqual(answer.headers["allow"], "GET, HEAD")
+
+
+class CacheTest(DoorCase):
+    """What caches between us and a browser have to know."""
+
+    def test_not_modified_has_no_length(self) -> None:
+        """A 304 has no body, and so no length: 0 would be that of the file (RFC 9110 8.6)."""
+        tag = self.ask("/static/ctrader-stream.js").headers["etag"]
+        for method in ("GET", "HEAD"):
+            for known in (tag, "*"):
+                answer = self.ask("/static/ctrader-stream.js", method=method, If_None_Match=known)
+                self.assertEqual((answer.status, answer.body), (304, b""))
+                self.assertNotIn("content-length", answer.headers)
+                self.assertNotIn("transfer-encoding", answer.headers)
+                self.assertEqual(answer.headers["etag"], tag)
+
+    def test_text_or_page(self) -> None:
+        """The text at ``/`` is for those who do not ask for the page."""
+        for accept in ("text/plain", "text/html"):
+            answer = self.ask("/", Accept=accept)
+            self.assertTrue(answer.headers["content-type"].startswith(accept))
+            self.assertIn("accept", answer.headers["vary"].split(", "))
