@@ -81,6 +81,9 @@ class Watch:
     def know(self, symbol_id: int, hours: Hours) -> None:
         """The venue told the trading hours of a symbol."""
         if hours not in self._shared:
+            if len(self._shared) > 2 * len(self._hours):
+                # Hours of earlier details, which no symbol has any more.
+                self._shared = {one: one for one in self._hours.values()}
             self._shared[hours] = hours
             self._tell_unknown(hours.unknown_zones())
         # Equal hours are one object: a look works them out once.

@@ -12,6 +12,9 @@ from collections.abc import Iterable
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Tick
 from ctrader_twisted.market.units import POINT_DIGITS, round_points
 
+# The end of the year 9999, less two days for time zones: many calendars of clients end there.
+LATEST_MS = 253_402_128_000_000
+
 
 class _Quote:
     """The running state of one symbol. A side of 0 is not known."""
@@ -70,8 +73,10 @@ class Ticks:
             quote.ask = ask
         else:
             ask = quote.ask
-        time_ms = quote.time_ms = spot.timestamp_ms or received_ms
-        quote.received_ms = received_ms
+        time_ms = spot.timestamp_ms
+        if not 0 < time_ms < LATEST_MS:
+            time_ms = received_ms
+        quote.time_ms, quote.received_ms = time_ms, received_ms
         symbol = quote.symbol
         if symbol is None or not bid or not ask:
             return None

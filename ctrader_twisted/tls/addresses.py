@@ -5,14 +5,17 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Callable, Sequence
+from threading import BoundedSemaphore
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 
 from ctrader_twisted.tls.failures import NameNotResolved
 
 #: Runs a blocking call off the reactor's thread.
 InThread = Callable[..., "Deferred[Any]"]
+#: A look-up cannot be stopped. So many may be without an answer; then no more begin.
+MOST_THREADS = 16
 
 
 def is_address(host: str) -> bool:
@@ -47,12 +50,27 @@ class Resolver:
 
     def __init__(self, in_thread: InThread) -> None:
         self._in_thread = in_thread
+        self._threads = BoundedSemaphore(MOST_THREADS)
 
     def addresses(self, host: str) -> Deferred[list[str]]:
         """Fires with at least one address; fails with NameNotResolved."""
         if is_address(host):
             return succeed([host])
-        return self._in_thread(look_up, host)
+        if not self._threads.acquire(blocking=False):
+            detail = f"the name server has not answered {MOST_THREADS} earlier questions"
+            return fail(NameNotResolved(host, detail))
+        try:
+            return self._in_thread(self._look_up, host)
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def _look_up(self, host: str) -> list[str]:
+        # In its thread, which may go on long after nobody waits for it any more.
+        try:
+            return look_up(host)
+        finally:
+            self._threads.release()
 
 
 def after(addresses: Sequence[str], last: str) -> list[str]:

@@ -34,17 +34,24 @@ def open_tcp(host: str, port: int, addresses: Sequence[str], *, timeout_s: float
     """Connect by TCP to the first address that accepts. Raises Unreachable if none does."""
     tried: dict[str, BaseException] = {}
     for address in addresses:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        plain = socket.socket(family, socket.SOCK_STREAM)
-        plain.settimeout(_share(timeout_s, len(addresses)))
         try:
-            plain.connect((address, port))
+            return _connected(address, port, timeout_s=_share(timeout_s, len(addresses)))
         except OSError as error:
-            plain.close()
             tried[address] = error
-        else:
-            return plain
     raise Unreachable(host, port, tried)
+
+
+def _connected(address: str, port: int, *, timeout_s: float) -> socket.socket:
+    # Without IPv6 in the kernel there is not even a socket for it.
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    plain = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        plain.settimeout(timeout_s)
+        plain.connect((address, port))
+    except BaseException:
+        plain.close()
+        raise
+    return plain
 
 
 def _share(timeout_s: float, count: int) -> float:
@@ -111,8 +118,7 @@ class BlockingTls:
         refusals: list[ConnectFailed] = []
         self._tls = make_connection(host, authorities, refusals.append)
         self._tls.set_connect_state()
-        self._ends: float | None = time.monotonic() + timeout_s
-        plain.settimeout(timeout_s)
+        self._timeout_s = timeout_s
         try:
             self._run(self._tls.do_handshake)
         except TimeoutError:
@@ -121,11 +127,8 @@ class BlockingTls:
             ) from None
         except (SSL.Error, OSError, EOFError) as error:
             with suppress(OSError):
-                self._flush()  # an alert that tells the other side
+                self._flush(time.monotonic() + timeout_s)  # an alert that tells the other side
             raise (refusals[0] if refusals else handshake_failure(error)) from None
-        finally:
-            self._ends = None
-        plain.settimeout(timeout_s)
 
     @property
     def version(self) -> str:
@@ -142,8 +145,8 @@ class BlockingTls:
     # -- as a socket ---------------------------------------------------------------------------
 
     def settimeout(self, timeout_s: float) -> None:
-        """Set the longest wait of each operation."""
-        self._plain.settimeout(timeout_s)
+        """Set the longest wait of each operation, in however many pieces its octets come."""
+        self._timeout_s = timeout_s
 
     def sendall(self, data: Any) -> None:
         """Send all of it."""
@@ -180,31 +183,36 @@ class BlockingTls:
     # -- between OpenSSL's buffers and the socket ---------------------------------------------
 
     def _run(self, operation: Callable[[], Result]) -> Result:
+        ends = time.monotonic() + self._timeout_s
         while True:
             try:
                 result = operation()
             except SSL.WantReadError:
-                self._flush()
-                self._fill()
+                self._flush(ends)
+                self._fill(ends)
             else:
-                self._flush()
+                self._flush(ends)
                 return result
 
-    def _flush(self) -> None:
+    def _flush(self, ends: float) -> None:
         while True:
             try:
                 octets = self._tls.bio_read(READ_BYTES)
             except SSL.WantReadError:
                 return
+            self._plain.settimeout(_left(ends))
             self._plain.sendall(octets)
 
-    def _fill(self) -> None:
-        if self._ends is not None:
-            self._plain.settimeout(max(0.001, self._ends - time.monotonic()))
+    def _fill(self, ends: float) -> None:
+        self._plain.settimeout(_left(ends))
         octets = self._plain.recv(READ_BYTES)
         if not octets:
             raise EOFError
         self._tls.bio_write(octets)
+
+
+def _left(ends: float) -> float:
+    return max(0.001, ends - time.monotonic())
 
 
 class _Reader(io.RawIOBase):

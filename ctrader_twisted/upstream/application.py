@@ -24,7 +24,6 @@ from ctrader_twisted.errors import (
     RequestTimeout,
     VenueRefusal,
 )
-from ctrader_twisted.logs import redact
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.metrics import Metrics
 from ctrader_twisted.pb import api_pb2
@@ -33,7 +32,7 @@ from ctrader_twisted.upstream import translate
 from ctrader_twisted.upstream.protocol import OpenApiProtocol
 from ctrader_twisted.upstream.requests import Lane, Requests
 from ctrader_twisted.upstream.session import Session, run
-from ctrader_twisted.wire.codec import Envelope, has_unknown_fields, text
+from ctrader_twisted.wire.codec import Envelope, has_unknown_fields
 
 _ACCOUNT_ID = attrgetter("account_id")
 
@@ -134,7 +133,7 @@ class Application:
             # Whoever was refused: the venue forgot the application, or is about to close.
             self._drop(refused)
         if isinstance(message, api_pb2.ProtoOAClientDisconnectEvent):
-            self._disconnected(redact(text(message.reason)))
+            self._disconnected(translate.words(message.reason))
         elif isinstance(message, api_pb2.ProtoOAAccountsTokenInvalidatedEvent):
             self._token_invalidated(message)
         elif type(message).__name__.endswith("Event"):
@@ -197,12 +196,11 @@ class Application:
     def _token_invalidated(self, event: api_pb2.ProtoOAAccountsTokenInvalidatedEvent) -> None:
         # Often the echo of a refresh of our own: authenticate with the stored token, and never
         # refresh because of it.
-        for account_id in event.ctidTraderAccountIds:
+        reason = translate.words(event.reason) or "the token was invalidated"
+        for account_id in dict.fromkeys(event.ctidTraderAccountIds):
             session = self._sessions.get(account_id)
             if session is not None:
-                session.reopen(
-                    "TOKEN_INVALIDATED", redact(text(event.reason)) or "the token was invalidated"
-                )
+                session.reopen("TOKEN_INVALIDATED", reason)
 
     def _unasked(self, message: Message, refused: VenueRefusal | None) -> None:
         self._metrics.count("unasked_answers", type(message).__name__)

@@ -15,12 +15,25 @@ from ctrader_twisted.errors import ProtocolError, VenueRefusal
 from ctrader_twisted.logs import redact
 from ctrader_twisted.market.hours import DAY_S, Holiday, Hours
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Trader
+from ctrader_twisted.market.units import POINT_DIGITS
 from ctrader_twisted.pb import api_pb2, common_pb2, model_pb2
 from ctrader_twisted.wire.codec import require, text
 
 # The tag of ProtoOASpotEvent.trendbar (field 6, length-delimited), whose own fields may be missing.
 # As a number: a byte is looked for in a sixth of the time that a string of one byte takes.
 _TRENDBAR = 0x32
+
+
+# What the venue says goes into log lines and to every client, however long it is.
+LONGEST_WORDS, LONGEST_CODE = 500, 100
+
+
+def words(value: str | bytes, longest: int = LONGEST_WORDS) -> str:
+    """A text of the venue for logs and clients: credentials of ours masked, and cut if it is long.
+    Masked first, since half a credential would not be recognised.
+    """
+    shown = redact(text(value))
+    return shown if len(shown) <= longest else shown[:longest] + "..."
 
 
 def refusal(message: Message) -> VenueRefusal | None:
@@ -31,8 +44,8 @@ def refusal(message: Message) -> VenueRefusal | None:
     """
     if isinstance(message, api_pb2.ProtoOAErrorRes):
         return VenueRefusal(
-            redact(text(message.errorCode)),
-            redact(text(message.description)),
+            words(message.errorCode, LONGEST_CODE),
+            words(message.description),
             retry_after_s=float(message.retryAfter) if message.HasField("retryAfter") else None,
             maintenance_end_s=(
                 float(message.maintenanceEndTimestamp)
@@ -43,8 +56,8 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, common_pb2.ProtoErrorRes):
         return VenueRefusal(
-            redact(text(message.errorCode)),
-            redact(text(message.description)),
+            words(message.errorCode, LONGEST_CODE),
+            words(message.description),
             maintenance_end_s=(
                 message.maintenanceEndTimestamp / 1000
                 if message.HasField("maintenanceEndTimestamp")
@@ -53,8 +66,8 @@ def refusal(message: Message) -> VenueRefusal | None:
         )
     if isinstance(message, api_pb2.ProtoOAOrderErrorEvent):
         return VenueRefusal(
-            redact(text(message.errorCode)),
-            redact(text(message.description)),
+            words(message.errorCode, LONGEST_CODE),
+            words(message.description),
             account_id=message.ctidTraderAccountId,
         )
     return None
@@ -109,7 +122,10 @@ def _symbol(light: model_pb2.ProtoOALightSymbol) -> Symbol:
 def symbol_details(answer: api_pb2.ProtoOASymbolByIdRes) -> list[SymbolDetails]:
     """ProtoOASymbolByIdRes as details, in the order of the answer."""
     return [
-        SymbolDetails(full.symbolId, full.digits, full.pipPosition, _hours(full))
+        # Prices are in points, so a symbol cannot have more digits than those.
+        SymbolDetails(
+            full.symbolId, min(max(full.digits, 0), POINT_DIGITS), full.pipPosition, _hours(full)
+        )
         for full in answer.symbol
     ]
 

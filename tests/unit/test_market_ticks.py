@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails
 from ctrader_twisted.market.symbols import Catalogue
-from ctrader_twisted.market.ticks import Ticks
+from ctrader_twisted.market.ticks import LATEST_MS, Ticks
 from ctrader_twisted.market.units import price, price_text, round_points
 
 EURUSD = Symbol(1, "EURUSD")
@@ -95,6 +95,16 @@ class TicksTest(SynchronousTestCase):
         assert silent is not None
         self.assertEqual((told.timestamp_ms, told.received_ms), (50, 60))
         self.assertEqual((silent.timestamp_ms, silent.received_ms), (60, 60))
+
+    def test_times_that_are_none(self) -> None:
+        """Before the epoch, in microseconds, or at the end of all numbers: our time stands in."""
+        for timestamp_ms in (-1, -(2**63), 2**63 - 1, 1_767_225_600_120_000, LATEST_MS):
+            tick = self.ticks.update(update(1, 2, timestamp_ms=timestamp_ms))
+            assert tick is not None
+            self.assertEqual((tick.timestamp_ms, tick.received_ms), (60, 60), timestamp_ms)
+        tick = self.ticks.update(update(1, 2, timestamp_ms=LATEST_MS - 1))
+        assert tick is not None
+        self.assertEqual(tick.timestamp_ms, LATEST_MS - 1)
 
     def test_outage_forgets_everything(self) -> None:
         """After an outage a side from before is never laid beside one from after; seq restarts."""

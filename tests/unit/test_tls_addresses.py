@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from ctrader_twisted.tls import addresses
-from ctrader_twisted.tls.addresses import Resolver, after, is_address
+from ctrader_twisted.tls.addresses import MOST_THREADS, Resolver, after, is_address
 from ctrader_twisted.tls.failures import NameNotResolved
 
 
@@ -67,6 +69,35 @@ class ResolverTest(SynchronousTestCase):
             self.assertEqual(self.successResultOf(resolver.addresses(address)), [address])
         for name in ("localhost", "127.1", "1.2.3.4.5", ""):
             self.assertFalse(is_address(name))
+
+    def test_a_name_server_that_never_answers(self) -> None:
+        """Attempts over months do not pile up threads; when answers come it goes on."""
+        self.patch(addresses.socket, "getaddrinfo", lambda *_, **__: [entry("192.0.2.1")])
+        hanging: list[Callable[[], Any]] = []
+
+        def in_thread(call: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+            hanging.append(partial(call, *arguments))
+            return Deferred()
+
+        resolver = Resolver(in_thread)
+        for _ in range(1000):
+            resolver.addresses("venue.example").addErrback(lambda _: None)
+        self.assertEqual(len(hanging), MOST_THREADS)
+        failure = self.failureResultOf(resolver.addresses("venue.example"), NameNotResolved)
+        self.assertIn("has not answered 16 earlier questions", str(failure.value))
+        hanging.pop()()
+        self.assertNoResult(resolver.addresses("venue.example"))
+        self.assertEqual(len(hanging), MOST_THREADS)
+
+    def test_no_thread(self) -> None:
+        """One that cannot be had is not counted."""
+
+        def in_thread(*_: Any) -> Deferred[Any]:
+            raise RuntimeError("can't start new thread")
+
+        resolver = Resolver(in_thread)
+        for _ in range(100):
+            self.assertRaises(RuntimeError, resolver.addresses, "venue.example")
 
     def test_turns(self) -> None:
         """The next attempt begins with the next address."""

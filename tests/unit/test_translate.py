@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from ctrader_twisted.errors import ProtocolError
 from ctrader_twisted.market.model import SpotUpdate
 from ctrader_twisted.pb import api_pb2, model_pb2
-from ctrader_twisted.upstream.translate import spot_updates, trader
+from ctrader_twisted.upstream.translate import spot_updates, symbol_details, trader
 
 NUMBERS = st.integers(1, 2**63 - 1)
 SOMETIMES = st.none() | NUMBERS
@@ -81,3 +81,16 @@ class TraderTest(SynchronousTestCase):
         self.assertEqual(self.money(moneyDigits=0), Decimal(1_234_567))
         self.assertEqual(self.money(moneyDigits=8), Decimal("0.01234567"))
         self.assertLess(self.money(moneyDigits=2**32 - 1), 1)
+
+
+class DetailsTest(SynchronousTestCase):
+    """Details of symbols."""
+
+    def test_digits(self) -> None:
+        """Within those of a point, whatever the venue says."""
+        numbers = {-(2**31): 0, -1: 0, 0: 0, 3: 3, 5: 5, 6: 5, 2**31 - 1: 5}
+        answer = api_pb2.ProtoOASymbolByIdRes(ctidTraderAccountId=1)
+        for number in numbers:
+            answer.symbol.add(symbolId=1, digits=number, pipPosition=4)
+        told = [details.digits for details in symbol_details(answer)]
+        self.assertEqual(told, list(numbers.values()))

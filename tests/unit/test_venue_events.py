@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from google.protobuf.message import Message
+
 from ctrader_twisted.accounts import Wanted
-from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.pb import api_pb2, common_pb2
+from ctrader_twisted.upstream import translate
 from tests.unit.fakes import frame
 from tests.unit.joined_daemon import JoinedCase
+from tests.unit.log_lines import LogLines
 
 
 class EventCase(JoinedCase):
@@ -43,6 +47,62 @@ class EventCase(JoinedCase):
         self.run_for(10)
         ticking = {tick.symbol.name for tick in self.floor.ticks[self.ticked :]}
         self.assertEqual(ticking, {"EURUSD", "GBPUSD"})
+
+
+class LongWordsTest(EventCase):
+    """A venue whose texts have no end."""
+
+    def said(self, message: Message) -> None:
+        """The venue says that; what clients and the log are told of it is short."""
+        lines = LogLines(self)
+        for connection in list(self.simulator.venue.connections):
+            connection.write(frame(message))
+        self.run_for(70)
+        self.assertEqual(self.phase(), "connected")
+        states = self.floor.states[self.told :]
+        self.assertTrue(states)
+        for _, state in states:
+            self.assertLess(len(state.reason or "") + len(state.code or ""), 1000)
+        self.assertLess(max(len(line["message"]) for line in lines.lines), 2000)
+        self.mark()
+
+    def test_cut(self) -> None:
+        """Reasons, descriptions and codes."""
+        words = "no end " * 100_000
+        self.said(api_pb2.ProtoOAClientDisconnectEvent(reason=words))
+        self.said(
+            api_pb2.ProtoOAAccountsTokenInvalidatedEvent(
+                ctidTraderAccountIds=[1000001], reason=words
+            )
+        )
+        self.said(
+            api_pb2.ProtoOAErrorRes(
+                ctidTraderAccountId=1000001, errorCode="ACCOUNT_NOT_AUTHORIZED", description=words
+            )
+        )
+        self.said(
+            common_pb2.ProtoErrorRes(errorCode="CH_CLIENT_NOT_AUTHENTICATED", description=words)
+        )
+        for code in (words, "ACCOUNT_DISABLED"):
+            self.mischief.error("ProtoOAAccountAuthReq", code, description=words)
+            self.said(api_pb2.ProtoOAAccountDisconnectEvent(ctidTraderAccountId=1000001))
+
+    def test_the_same_account_many_times(self) -> None:
+        """One event costs one look at its words, whomever it names how often."""
+        looked: list[object] = []
+
+        def words(value: str | bytes, *_: int) -> str:
+            looked.append(value)
+            return str(value)
+
+        self.patch(translate, "words", words)
+        event = api_pb2.ProtoOAAccountsTokenInvalidatedEvent(
+            ctidTraderAccountIds=[1000001, 7] * 1000, reason="words"
+        )
+        for connection in list(self.simulator.venue.connections):
+            connection.write(frame(event))
+        self.run_for(1)
+        self.assertEqual(looked.count("words"), 1)
 
 
 class TokenInvalidatedTest(EventCase):

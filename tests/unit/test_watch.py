@@ -40,6 +40,21 @@ class WatchCase(JoinedCase):
             self.mischief.tick(name, bid_points=108_000 + round(self.clock.seconds()) % 97)
 
 
+class OtherHoursTest(WatchCase):
+    """A venue that gives other trading hours with every description."""
+
+    def test_memory(self) -> None:
+        """Only the hours that a symbol has now are kept."""
+        self.start("EURUSD", "GBPUSD")
+        watch = self.account._feed.watch
+        assert watch is not None
+        for number in range(1, 1000):
+            watch.know(1, Hours(sessions=((0, number),)))
+            watch.know(2, Hours(sessions=((0, number),)))
+        self.assertLess(len(watch._shared), 10)
+        self.assertIs(watch.hours(1), watch.hours(2))
+
+
 class UnknownZoneTest(WatchCase):
     """The venue names a time zone that nobody knows."""
 
