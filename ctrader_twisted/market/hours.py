@@ -5,9 +5,9 @@ Times of day are seconds since the epoch; nothing here looks at a clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from ctrader_twisted.market.zones import zone
 
@@ -33,19 +33,45 @@ class Holiday:
 
     def covers(self, time_s: float) -> bool:
         """Whether that time is within the holiday; False if its time zone is unknown."""
-        if zone(self.time_zone) is None:
+        day = self.date()
+        if zone(self.time_zone) is None or day is None:
             return False
         local = _local(time_s, self.time_zone)
-        try:
-            date = (_EPOCH + timedelta(days=self.day)).date()
-        except OverflowError:
-            # No calendar has this day; one bad line must not end the watch over all symbols.
-            return False
         if self.recurring:
-            today = (local.month, local.day) == (date.month, date.day)
+            today = (local.month, local.day) == (day.month, day.day)
         else:
-            today = local.date() == date
+            today = local.date() == day
         return today and self.start_s <= _second_of_day(local) < self.end_s
+
+    def date(self) -> date | None:
+        """The day as a date; None for a number that no calendar has."""
+        try:
+            return (_EPOCH + timedelta(days=self.day)).date()
+        except OverflowError:
+            # One bad line must not end the watch over all symbols.
+            return None
+
+
+class Calendar:
+    """Holidays by date: a look at one moment costs the same, however many there are."""
+
+    def __init__(self, holidays: Iterable[Holiday]) -> None:
+        # By time zone, and in it by date, or by month and day for those of every year.
+        self._zones: dict[tzinfo, dict[object, list[Holiday]]] = {}
+        for holiday in holidays:
+            day, its_zone = holiday.date(), zone(holiday.time_zone)
+            if day is not None and its_zone is not None:
+                key = (day.month, day.day) if holiday.recurring else day
+                self._zones.setdefault(its_zone, {}).setdefault(key, []).append(holiday)
+
+    def near(self, time_s: float, days_back: int = 0) -> Iterator[Holiday]:
+        """The holidays whose date is that of the moment, or one of so many days before."""
+        for its_zone, days in self._zones.items():
+            today = datetime.fromtimestamp(time_s, its_zone).date()
+            for back in range(days_back + 1):
+                day = today - timedelta(days=back)
+                yield from days.get(day, ())
+                yield from days.get((day.month, day.day), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +87,13 @@ class Hours:
     time_zone: str = "UTC"
     sessions: tuple[tuple[int, int], ...] = ()
     holidays: tuple[Holiday, ...] = ()
+    _calendar: Calendar = field(init=False, repr=False, compare=False)
+    _merged: tuple[tuple[int, int], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Worked out once: a search for the next opening looks at thousands of moments.
+        object.__setattr__(self, "_calendar", Calendar(self.holidays))
+        object.__setattr__(self, "_merged", _merge(self.sessions))
 
     def is_open(self, time_s: float) -> bool:
         """Whether the symbol trades at that time."""
@@ -73,14 +106,15 @@ class Hours:
 
     def holiday(self, time_s: float) -> Holiday | None:
         """The holiday that is on at that time, if any."""
-        return next((holiday for holiday in self.holidays if holiday.covers(time_s)), None)
+        return next((one for one in self._calendar.near(time_s) if one.covers(time_s)), None)
 
     def opened_at(self, time_s: float) -> float | None:
         """When the session of that time began (seconds since the epoch); None while closed."""
         open_for_s = self._open_for_s(time_s)
         if open_for_s is None or self.holiday(time_s) is not None:
             return None
-        ends = [_end_of(holiday, time_s) for holiday in self.holidays]
+        # One that ended within the last day began no earlier than the day before yesterday.
+        ends = [_end_of(holiday, time_s) for holiday in self._calendar.near(time_s, days_back=2)]
         return max([time_s - open_for_s, *(end for end in ends if end is not None)])
 
     def opens_at(self, time_s: float, within_s: float) -> float | None:
@@ -94,7 +128,7 @@ class Hours:
 
     def _open_for_s(self, time_s: float) -> float | None:
         """How long the weekly session of that time is on; None when there is none."""
-        sessions = _merged(self.sessions)
+        sessions = self._merged
         if not sessions or zone(self.time_zone) is None:
             return float(WEEK_S)
         local = _local(time_s, self.time_zone)
@@ -107,11 +141,7 @@ class Hours:
         return None
 
 
-ALWAYS_OPEN = Hours()
-
-
-@lru_cache(maxsize=1024)
-def _merged(sessions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+def _merge(sessions: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
     """Sessions as (start, length), merged where they touch or overlap; () if they cover the whole
     week, or if none has a length.
     """
@@ -153,3 +183,6 @@ def _end_of(holiday: Holiday, time_s: float) -> float | None:
         if seconds >= 0 and holiday.covers(time_s - seconds - 1e-3):
             return time_s - seconds
     return None
+
+
+ALWAYS_OPEN = Hours()

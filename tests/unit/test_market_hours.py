@@ -224,3 +224,43 @@ class HolidayTest(SynchronousTestCase):
                 hours = self.hours(day=day, recurring=recurring)
                 self.assertTrue(hours.is_open(at("2024-12-24T15:00")))
                 self.assertIsNotNone(hours.opened_at(at("2024-12-24T15:00")))
+
+    def test_many(self) -> None:
+        """Ten thousand of other days cost nothing, also where the next opening is looked for."""
+        looked: list[int] = []
+        covers = Holiday.covers
+
+        def counted(holiday: Holiday, time_s: float) -> bool:
+            looked.append(holiday.day)
+            return covers(holiday, time_s)
+
+        self.patch(Holiday, "covers", counted)
+        saturday = at("2025-06-21T12:00")
+        first = int(saturday // DAY_S) + 10
+        days = (Holiday("x", NEW_YORK, first + number, False) for number in range(10_000))
+        hours = Hours(NEW_YORK, EXCHANGE.sessions, tuple(days))
+        self.assertIsNotNone(hours.opens_at(saturday, 8 * DAY_S))
+        self.assertIsNone(hours.opened_at(saturday))
+        self.assertIsNotNone(hours.opened_at(at("2025-06-23T15:00")))
+        self.assertEqual(looked, [])
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([NEW_YORK, "Pacific/Apia", "UTC", "Nowhere"]),
+                st.integers(20_250, 20_256) | st.just(10**12),
+                st.booleans(),
+                st.sampled_from([0, 3600, -5]),
+                st.sampled_from([DAY_S, 43_200, 100_000, 0]),
+            ),
+            max_size=5,
+        ),
+        st.floats(20_250 * DAY_S, 20_257 * DAY_S),
+    )
+    def test_found_by_date(
+        self, rows: list[tuple[str, int, bool, int, int]], time_s: float
+    ) -> None:
+        """The same one is on that a look at all of them finds."""
+        holidays = tuple(Holiday("x", *row) for row in rows)
+        found = Hours("UTC", (), holidays).holiday(time_s)
+        self.assertEqual(found is not None, any(one.covers(time_s) for one in holidays))
