@@ -14,9 +14,10 @@ from typing import Any, Protocol
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
 
 from ctrader_twisted import errands
-from ctrader_twisted.errors import VenueRefusal
+from ctrader_twisted.errors import ProtocolError, RequestTimeout, VenueRefusal
 from ctrader_twisted.market.model import SymbolDetails
 from ctrader_twisted.pb import api_pb2
 from ctrader_twisted.upstream import translate
@@ -91,7 +92,8 @@ class Subscriptions:
         self._tell_belated = belated
         self.confirmed, self.described = set(left_over), set[int]()
         self._renew = self.confirmed.copy()
-        self._changed = set[int]()
+        # Asked for without an answer, so that the venue may send them.
+        self._unclear, self._changed = set[int](), set[int]()
         self._clock, self._began_at = clock, clock.seconds()
         # What one of the three had in hand another may have waited for.
         thrown_out, freed = self._thrown_out, self.pursue
@@ -124,7 +126,7 @@ class Subscriptions:
 
     def may_be_subscribed(self) -> set[int]:
         """What the venue may be sending: confirmed, or asked for and not yet answered."""
-        return self.confirmed | self._subscribe.busy
+        return self.confirmed | self._subscribe.busy | self._unclear
 
     def refusal(self, symbol_id: int) -> VenueRefusal | None:
         """Why the venue does not send this symbol, if it refused."""
@@ -189,7 +191,7 @@ class Subscriptions:
         return [symbol_id for symbol_id in self._wanted() if symbol_id not in taken]
 
     def _to_unsubscribe(self) -> list[int]:
-        missing = self.confirmed.difference(self._wanted()) | self._renew
+        missing = (self.confirmed | self._unclear).difference(self._wanted()) | self._renew
         # Not while one is asked for again: ALREADY_SUBSCRIBED has to be about all of them.
         return sorted(missing - self._subscribe.busy)
 
@@ -220,23 +222,26 @@ class Subscriptions:
         request = translate.subscribe_spots(self._session.account_id, ids)
         # Perhaps it is done long after it was asked for again: then that is what counts.
         with errands.on_behalf_of(self._causes_of(ids)):
-            return self._session.ask(
+            answer = self._session.ask(
                 request,
                 api_pb2.ProtoOASubscribeSpotsRes,
                 Lane.SUBSCRIBE,
                 partial(self._started, ids),
             )
+        return answer.addErrback(_note_unclear, self._unclear, ids)
 
     def _ask_unsubscribe(self, ids: Sequence[int]) -> Deferred[Any]:
         request = translate.unsubscribe_spots(self._session.account_id, ids)
         # It is sent because nobody wants them.
         with errands.on_behalf_of(""):
-            return self._session.ask(
+            answer = self._session.ask(
                 request,
                 api_pb2.ProtoOAUnsubscribeSpotsRes,
                 Lane.SUBSCRIBE,
                 partial(self._stopped, ids),
             )
+        # Wanted again meanwhile, they are subscribed anew, since perhaps they were ended.
+        return answer.addErrback(_note_unclear, self._renew, ids)
 
     def _are_described(self, symbol_ids: Collection[int]) -> None:
         if self._ended:
@@ -249,6 +254,7 @@ class Subscriptions:
             self._tell_belated(symbol_ids)
             return
         self.confirmed.update(symbol_ids)
+        self._unclear.difference_update(symbol_ids)
         self._tell_had(self.described.intersection(symbol_ids))
         if self.restored_s is None and not self._is_missing():
             self.restored_s = self._clock.seconds() - self._began_at
@@ -262,6 +268,7 @@ class Subscriptions:
             return
         self.confirmed.difference_update(symbol_ids)
         self._renew.difference_update(symbol_ids)
+        self._unclear.difference_update(symbol_ids)
         self._first_prices.stop(symbol_ids)
         self._first_prices.forget(set(symbol_ids).difference(self._wanted()))
         self._tell_stopped(symbol_ids)
@@ -269,3 +276,11 @@ class Subscriptions:
 
     def _thrown_out(self, error: VenueRefusal) -> None:
         self._session.reopen(error.code, str(error))
+
+
+def _note_unclear(failure: Failure, unclear: set[int], ids: Sequence[int]) -> Failure:
+    """Add the ids of a request to ``unclear`` if it may have been carried out without an answer."""
+    error = failure.value
+    if isinstance(error, ProtocolError) or (isinstance(error, RequestTimeout) and error.sent):
+        unclear.update(ids)
+    return failure

@@ -348,3 +348,41 @@ class UnansweredTest(JoinedCase):
         self.run_for(12)
         self.assertEqual(self.account.confirmed(), 200)
         self.assertEqual(self.joint.requests().count("ProtoOASubscribeSpotsReq"), 3)
+
+    def had(self) -> set[str]:
+        """What the venue sends."""
+        venue = self.simulator.venue
+        (connection,) = venue.connections
+        ids = venue.feed.subscribed((connection, self.account.account_id))
+        return {venue.catalogue.by_id[number].name for number in ids}
+
+    def test_unsubscribed_without_a_word(self) -> None:
+        """Some of them are wanted again before the next attempt: they are subscribed anew."""
+        for names in (["SYM001"], ["SYM001", "SYM003"], ["SYM001", "SYM002", "SYM003"]):
+            self.start("SYM001", "SYM002", "SYM003")
+            self.mischief.swallow("ProtoOAUnsubscribeSpotsReq", do_the_work=True)
+            self.account.unsubscribe(self.floor, ["SYM001", "SYM002", "SYM003"])
+            self.run_for(6)
+            self.account.subscribe(self.floor, names)
+            self.run_for(30)
+            self.assertEqual(self.had(), set(names))
+            self.assertEqual(self.account.confirmed(), len(names))
+            self.floor.ticks.clear()
+            self.run_for(10)
+            self.assertEqual({tick.symbol.name for tick in self.floor.ticks}, set(names))
+            self.tearDown()
+            self.setUp()
+
+    def test_subscribed_without_a_word_and_unwanted(self) -> None:
+        """What the venue may have begun is ended, also when the repeated list is refused."""
+        for code in ("SYMBOL_NOT_FOUND", "ALREADY_SUBSCRIBED", "NEVER_SEEN"):
+            self.start("EURUSD")
+            self.mischief.swallow("ProtoOASubscribeSpotsReq", do_the_work=True)
+            self.want("SYM001", "SYM002", "SYM003")
+            self.account.unsubscribe(self.floor, ["SYM001", "SYM002"])
+            self.mischief.error("ProtoOASubscribeSpotsReq", code)
+            self.run_for(90)
+            self.assertEqual(self.had(), {"EURUSD", "SYM003"}, code)
+            self.assertEqual(self.account.confirmed(), 2, code)
+            self.tearDown()
+            self.setUp()
