@@ -86,6 +86,40 @@ def become(
     return {**names, **environ}, None
 
 
+def closed_program(user: str | None) -> Iterator[str]:
+    """A warning where the user of the check cannot read the program that makes it, which is the one
+    that the daemon will run.
+    """
+    if user is None:
+        return
+    for path in program_files():
+        closed = first_closed(path)
+        if closed is not None:
+            yield (
+                f"{user_name(os.geteuid())} cannot read {closed}, where the installed program is: "
+                "the daemon cannot start as that user. Install it anew with umask 022, and with a "
+                "Python that is not in somebody's home folder."
+            )
+            return
+
+
+def program_files() -> Iterator[Path]:
+    """The interpreter, and every file that a module was loaded from."""
+    yield Path(sys.executable).resolve()
+    for module in tuple(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if file is not None:
+            yield Path(file)
+
+
+def first_closed(path: Path) -> Path | None:
+    """What stands in our way to a file: the first folder that we may not enter, or the file."""
+    for folder in reversed(path.parents):
+        if not os.access(folder, os.X_OK, effective_ids=True):
+            return folder
+    return None if os.access(path, os.R_OK, effective_ids=True) else path
+
+
 def notes_on_users(
     user: str | None, settings: Settings, files: Iterable[Path | None]
 ) -> Iterator[str]:
@@ -100,9 +134,8 @@ def notes_on_users(
         yield f"only root can read {path}: a daemon that runs as another user cannot."
 
 
-def say_verdict(paint: Paint, settings: Settings) -> None:
+def say_verdict(paint: Paint, count: int) -> None:
     """Print the last line: the daemon can start, with so many warnings."""
-    count = len(settings.warnings)
     warned = f", with {count} warning{'s' * (count > 1)}" if count else ""
     good = paint.good("The daemon can start with these settings")
     sys.stderr.write(f"{good}{warned} (checked as {user_name(os.geteuid())}).\n")

@@ -154,8 +154,9 @@ def _refuse_writable(path: Path, found: os.stat_result) -> None:
 def _refuse_foreign_owner(path: Path, found: os.stat_result, trusted: Collection[int]) -> None:
     if found.st_uid in trusted or _is_unmapped(found.st_uid):
         return
+    or_us = f"or to {user_name(os.geteuid())}" if os.geteuid() else "(uid 0)"
     raise FileRefused(
-        f"belongs to {user_name(found.st_uid)}, not to root or to {user_name(os.geteuid())}, who "
+        f"belongs to {user_name(found.st_uid)}, not to root {or_us}, who "
         f"reads it: check what it says, then run `chown {_account(os.geteuid())} "
         f"{quote(str(path))}`, or start as its owner"
     )

@@ -31,6 +31,7 @@ from ctrader_twisted.market.model import (
 from ctrader_twisted.market.symbols import Catalogue
 from ctrader_twisted.market.ticks import Ticks
 from ctrader_twisted.metrics import Metrics
+from ctrader_twisted.refusals import advice_for
 from ctrader_twisted.upstream.session import Session
 from ctrader_twisted.upstream.subscriptions import Subscriptions
 
@@ -142,7 +143,12 @@ class Feed:
     def refused(self, code: str, reason: str) -> None:
         """The venue will not have us."""
         self._trouble(code, reason)
-        self.log.error("the venue refuses: {reason}", reason=reason, code=code)
+        self.log.error(
+            "the venue refuses: {reason}; {advice}",
+            reason=reason,
+            advice=advice_for(code),
+            code=code,
+        )
         self._become(Phase.ERROR, code=code, reason=reason)
 
     def retrying(self, attempt: int, delay_s: float, reason: str) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 from ctrader_twisted.market.model import Phase
 from ctrader_twisted.pb import api_pb2
+from ctrader_twisted.refusals import advice_for
 from tests.unit.fakes import ACCOUNT, last_tick, spot
+from tests.unit.log_lines import LogLines
 from tests.unit.test_accounts import (
     ANSWERS,
     DETAILS,
@@ -97,7 +99,13 @@ class OutageTest(AccountCase):
         self.connect()
         self.wire.say(DISCONNECT)
         self.clock.advance(0)
+        log = LogLines(self)
         self.wire.refuse(ACCOUNT_AUTH, "RET_ACCOUNT_DISABLED", "closed")
+        self.assertEqual(
+            "the venue refuses: RET_ACCOUNT_DISABLED: closed; "
+            + advice_for("RET_ACCOUNT_DISABLED"),
+            log.about("the venue refuses")[0]["message"],
+        )
         states: list[Any] = [state for (state,) in self.told.all("announce")]
         self.assertEqual(
             [(s.phase, s.code) for s in states[-2:]],

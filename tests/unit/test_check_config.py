@@ -8,7 +8,7 @@ import re
 import sys
 from pathlib import Path
 
-from ctrader_twisted import chores, cli, doctor
+from ctrader_twisted import check_config, chores, cli, doctor
 from ctrader_twisted.asking import Answer
 from ctrader_twisted.insight import our_version
 from ctrader_twisted.market.links import CHAIN, Holds, Link
@@ -271,6 +271,36 @@ class UserTest(OutputCase):
         status, _, err = self.check("--user", str(OTHER))
         self.assertEqual(status, 1)
         self.assertIn("tap.conf cannot be read (Permission denied)", err)
+
+    @needs_root
+    def test_program_that_it_cannot_read(self) -> None:
+        """An install under umask 077, or a Python in root's home, is found: the daemon would not
+        start as that user.
+        """
+        installed = self.folder / "opt"
+        program = installed / "bin" / "python"
+        program.parent.mkdir(parents=True)
+        program.touch()
+        self.patch(check_config, "program_files", lambda: iter([program]))
+        for path, mode in ((installed, 0o755), (program.parent, 0o755), (program, 0o644)):
+            path.chmod(mode)
+        status, _, err = self.check("--user", str(OTHER))
+        self.assertEqual(status, 0, err)
+        self.assertNotIn("warning", err)
+        for path, mode in ((installed, 0o700), (program.parent, 0o700), (program, 0o600)):
+            before = path.stat().st_mode
+            path.chmod(mode)
+            _, _, err = self.check("--user", str(OTHER))
+            self.assertIn(f"warning: uid {OTHER} cannot read {path}, ", err)
+            self.assertIn("umask 022", err)
+            self.assertIn("with 1 warning", err.splitlines()[-1])
+            path.chmod(before)
+
+    @needs_root
+    def test_program_files(self) -> None:
+        """The interpreter, our own modules and those of others are looked at."""
+        names = {path.name for path in check_config.program_files()}
+        self.assertLessEqual({Path(sys.executable).resolve().name, "cli.py", "os.py"}, names)
 
     @needs_root
     def test_as_root(self) -> None:

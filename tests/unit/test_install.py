@@ -35,7 +35,8 @@ PAGE = (ROOT / "docs/operations.md").read_text("utf-8")
 UNIT = ROOT / "contrib/systemd/ctrader-stream.service"
 USER, UID = "ctrader-stream", 54321
 FOLDERS = ("/opt/ctrader-stream", "/etc/ctrader-stream", "/var/lib/ctrader-stream")
-RECORDED = {"python3", "/opt/ctrader-stream/bin/python", "useradd", "systemctl"}
+PYTHON, TWISTD = "/opt/ctrader-stream/bin/python", "/opt/ctrader-stream/bin/twistd"
+RECORDED = {"umask", "python3", PYTHON, TWISTD, "useradd", "systemctl"}
 OURS = "/opt/ctrader-stream/bin/ctrader-stream"
 
 
@@ -129,7 +130,7 @@ class InstallTest(SynchronousTestCase):
         self.walk = Walk(self.root)
         for name in ("/opt/ctrader-stream", "/etc/systemd/system", "/var/lib"):
             Path(f"{self.root}{name}").mkdir(parents=True)
-        # umask of root on every distribution.
+        # The first line of the page; what it does in a shell, it does for all the others.
         before = os.umask(0o022)
         self.addCleanup(os.umask, before)
 
@@ -214,26 +215,28 @@ class InstallTest(SynchronousTestCase):
         self.assertIn("Permission denied", err)
 
     def test_what_is_recorded(self) -> None:
-        """The lines that a test does not run are these: installed with hashes, a user without a
-        shell, a unit that is started.
+        """The lines that a test does not run are these: installed with hashes, readable for others,
+        with the list of plugins written, a user without a shell, a unit that is started.
         """
         lines = commands("## Install")
         recorded = [line for line in lines if shlex.split(line)[0] in RECORDED]
         self.assertEqual(
             [shlex.split(line)[0] for line in recorded],
             [
+                "umask",
                 "python3",
-                "/opt/ctrader-stream/bin/python",
-                "/opt/ctrader-stream/bin/python",
+                PYTHON,
+                PYTHON,
+                TWISTD,
                 "useradd",
                 "systemctl",
                 "systemctl",
             ],
         )
-        self.assertIn("--require-hashes --only-binary :all: -r requirements.txt", recorded[1])
+        self.assertIn("--require-hashes --only-binary :all: -r requirements.txt", recorded[2])
         self.assertTrue((ROOT / "requirements.txt").exists())
-        self.assertIn(f"--home-dir {FOLDERS[2]}", recorded[3])
-        self.assertTrue(recorded[3].endswith(f" {USER}"))
+        self.assertIn(f"--home-dir {FOLDERS[2]}", recorded[5])
+        self.assertTrue(recorded[5].endswith(f" {USER}"))
 
     def test_the_unit_agrees(self) -> None:
         """Its user and folders are those of the page."""
