@@ -29,9 +29,9 @@ _NAMES = ", ".join(ENVIRONMENT_NAMES)
 
 
 def _number(
-    kind: Callable[[str], Any], least: float, most: float, what: str
+    option: str, kind: Callable[[str], Any], least: float, most: float, what: str
 ) -> Callable[[str], Any]:
-    """A coercion for ``usage.Options`` that says what it wants."""
+    """A coercion for ``usage.Options`` that says what it wants, and of which option."""
 
     def coerce(text: str) -> Any:
         try:
@@ -39,7 +39,7 @@ def _number(
         except ValueError:
             number = math.nan
         if not least <= number <= most:
-            raise ValueError(f"expected {what}, not {text!r}")
+            raise usage.UsageError(f"--{option}: expected {what}, not {text!r}")
         return number
 
     coerce.coerceDoc = what[:1].upper() + what[1:] + "."  # type: ignore[attr-defined]
@@ -51,14 +51,15 @@ def _host_names(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9_.*:-]{1,253}", name):
-            raise ValueError(
+            raise usage.UsageError(
                 "--host-names takes plain names and addresses with commas between them, "
                 f"not {name!r}"
             )
     return names
 
 
-_port = _number(int, 0, 65_535, "a port number, 0 to 65535 (0: any that is free)")
+def _port(option: str) -> Callable[[str], Any]:
+    return _number(option, int, 0, 65_535, "a port number, 0 to 65535 (0: any that is free)")
 
 
 class Options(usage.Options):
@@ -71,7 +72,7 @@ class Options(usage.Options):
         "and are printed at start."
     )
     optParameters: ClassVar[list[list[Any]]] = [
-        ["port", "p", 5035, "Port for clients.", _port],
+        ["port", "p", 5035, "Port for clients.", _port("port")],
         ["interface", "i", "127.0.0.1", "Address to listen on."],
         ["ca-out", None, None, "Write the authority's certificate (PEM) to this file."],
         [
@@ -83,29 +84,29 @@ class Options(usage.Options):
         ],
         ["certificate", None, None, "Use this certificate chain (PEM) instead of a new one."],
         ["key", None, None, "The private key (PEM) of --certificate."],
-        ["seed", "s", 1, "Seed of the prices.", _number(int, 0, 2**63, "a whole number")],
+        ["seed", "s", 1, "Seed of the prices.", _number("seed", int, 0, 2**63, "a whole number")],
         [
             "rate",
             "r",
             50.0,
             "Ticks a second over all listed symbols, subscribed or not.",
-            _number(float, 0, 1e6, "a number from 0 to 1000000"),
+            _number("rate", float, 0, 1e6, "a number from 0 to 1000000"),
         ],
         [
             "burst",
             None,
             1,
             "How many ticks share a moment.",
-            _number(int, 1, 10_000, "a number from 1 to 10000"),
+            _number("burst", int, 1, 10_000, "a number from 1 to 10000"),
         ],
         [
             "symbols",
             None,
             0,
             "How many synthetic symbols to add (SYM000...).",
-            _number(int, 0, 20_000, "a number from 0 to 20000"),
+            _number("symbols", int, 0, 20_000, "a number from 0 to 20000"),
         ],
-        ["control-port", None, None, "Open a control port on 127.0.0.1.", _port],
+        ["control-port", None, None, "Open a control port on 127.0.0.1", _port("control-port")],
     ]
 
     def opt_version(self) -> None:

@@ -43,13 +43,13 @@ class CommandLine(SynchronousTestCase):
     def test_bad_ones_are_named(self) -> None:
         """Each ends with a sentence that says what was expected."""
         for arguments, complaint in (
-            (["--port", "x"], "expected a port number.*'x'"),
-            (["--port", "70000"], "expected a port number.*'70000'"),
-            (["--rate", "-1"], "expected a number from 0.*'-1'"),
-            (["--rate", "nan"], "expected a number from 0.*'nan'"),
-            (["--symbols", "1.5"], "expected a number from 0.*'1.5'"),
-            (["--burst", "0"], "expected a number from 1.*'0'"),
-            (["--control-port", ""], "expected a port number"),
+            (["--port", "x"], "--port: expected a port number.*'x'"),
+            (["--port", "70000"], "--port: expected a port number.*'70000'"),
+            (["--rate", "-1"], "--rate: expected a number from 0.*'-1'"),
+            (["--rate", "nan"], "--rate: expected a number from 0.*'nan'"),
+            (["--symbols", "1.5"], "--symbols: expected a number from 0.*'1.5'"),
+            (["--burst", "0"], "--burst: expected a number from 1.*'0'"),
+            (["--control-port", ""], "--control-port: expected a port number"),
             (["--certificate", "a.pem"], "--certificate and --key go together"),
             (["--certificate", "/no/a", "--key", "/no/b"], "Cannot read /no/a"),
             (["--host-names", "b\u00fccher.example"], "--host-names .*'b\u00fccher.example'"),
