@@ -150,6 +150,11 @@ def address_of(listen: str) -> str:
 
     given = endpoint_arguments(listen)
     port = given.get("port", given.get("", "0"))
+    if given["kind"] == "unix":
+        raise ConfigurationError(
+            f"the daemon listens on {listen}, which this command cannot ask: if a proxy has an "
+            "address for it, give it with --url, otherwise use `curl --unix-socket`."
+        )
     if given["kind"] not in {"tcp", "tcp6"} or not port.isdecimal() or int(port) == 0:
         raise ConfigurationError(
             f"the daemon listens on {listen}, which does not tell the address: give it with --url."

@@ -144,13 +144,15 @@ def _conf_key(path: Path, section: str, name: str) -> Key:
     if (section, name) in _BY_SECTION:
         return _BY_SECTION[section, name]
     elsewhere = [key.section for key in KEYS if key.name == name]
+    known = [key.name for key in KEYS if key.section == section and not key.secret]
+    near = difflib.get_close_matches(name, known, n=1)
     ours = _ending(section, name)
     if ours is not None:
         advice = f"did you mean {ours.name}"
     elif elsewhere:
-        advice = f"it belongs into the section {elsewhere[0]}"
+        meant = f"did you mean {near[0]}, or does it belong" if near else "it belongs"
+        advice = f"{meant} into the section {elsewhere[0]}"
     else:
-        known = [key.name for key in KEYS if key.section == section and not key.secret]
         advice = _suggest(name, known, "remove it, or see tap.conf.example for the keys there are")
     raise ConfigurationError(f"{path} has an unknown key [{section}] {_name(name)}: {advice}.")
 

@@ -281,7 +281,7 @@ class StatusTest(ChoreCase):
             ("tcp:1:interface=127.0.0.1", "http://127.0.0.1:1 "),
             ("tcp:port=1", "http://127.0.0.1:1 "),
             (r"tcp6:1:interface=\:\:1", "http://[::1]:1 "),
-            ("unix:here.sock", "give it with --url"),
+            ("unix:here.sock", "give it with --url, otherwise use `curl --unix-socket`"),
         ):
             Path("tap.conf").write_text(f"[web]\nlisten = {listen}\n")
             status, _, err = self.run_command("status")

@@ -711,6 +711,14 @@ class TapConfTests(SettingsTestCase):
             self.refusal(conf="[web]\nseed = 3"), "[web] seed", "belongs into the section simulator"
         )
 
+    def test_other_section_or_another_name(self) -> None:
+        """`host` is the venue's, and who writes it below [web] may mean `hosts`."""
+        self.assertEqual(
+            self.refusal(conf="[web]\nhost = 3"),
+            "tap.conf has an unknown key [web] host: did you mean hosts, or does it belong into the "
+            "section venue.",
+        )
+
     def test_unknown_section(self) -> None:
         """So is a section that nobody knows, DEFAULT included."""
         self.assert_says(self.refusal(conf="[vanue]\n"), "unknown section vanue", "mean venue")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,23 @@ class ExportTest(SynchronousTestCase):
                     if is_metric and isinstance(text, ast.Constant):
                         counted.add(text.value)
         self.assertEqual(counted, set(COUNTED) | INSIDE)
+
+    def test_every_family_has_a_row(self) -> None:
+        """docs/operations.md lists what there is, with labels and meaning, and nothing else."""
+        asked = gauges(restored_s=lambda: 1.0, budgets_used=lambda: {"ordinary": 0.0})
+        there_is = [
+            (
+                family.name + ("_total" if family.type == "counter" else ""),
+                [name for name in vars(family)["_labelnames"] if name != "le"],
+                family.documentation,
+            )
+            for family in Scrape(metrics=Metrics(), gauges=asked, version="1").collect()
+        ]
+        page = Path(ctrader_twisted.__file__).parents[1] / "docs/operations.md"
+        section = page.read_text("utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) ?\| (.+) \|$", section, re.MULTILINE)
+        listed = [(name, re.findall(r"\w+", labels), meaning) for name, labels, meaning in rows]
+        self.assertEqual(listed, there_is)
 
     def test_plain_numbers(self) -> None:
         """Every attribute of the metrics that is a number has a series."""
