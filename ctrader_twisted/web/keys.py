@@ -15,12 +15,13 @@ import re
 import secrets
 from collections.abc import Callable, Collection
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from twisted.logger import Logger
 
-from ctrader_twisted.config_files import FileRefused, read_file
+from ctrader_twisted.config_files import FileRefused, read_file, user_name
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.logs import Secret
 from ctrader_twisted.web.key_edits import editable_owners, locked
@@ -120,7 +121,7 @@ def read_keys(path: Path, owners: Collection[int] = ()) -> list[ApiKey]:
     except FileRefused as refused:
         raise ConfigurationError(f"the key file {path} {refused}.") from None
     except OSError as error:
-        raise _unreadable(path, error.strerror) from None
+        raise _unreadable(path, error) from None
 
 
 def _decoded(path: Path, octets: bytes) -> list[ApiKey]:
@@ -132,11 +133,18 @@ def _decoded(path: Path, octets: bytes) -> list[ApiKey]:
         ) from None
 
 
-def _unreadable(path: Path, reason: str | None) -> ConfigurationError:
-    return ConfigurationError(
-        f"the key file {path} cannot be read ({reason}): make it with "
-        "`ctrader-stream keys add NAME --scope read`, as the user that runs the daemon."
-    )
+def _unreadable(path: Path, error: OSError) -> ConfigurationError:
+    if isinstance(error, PermissionError):
+        remedy = (
+            f"it must belong to {user_name(os.geteuid())}, and lie in a folder that this user can "
+            "enter, such as /var/lib/ctrader-stream."
+        )
+    else:
+        remedy = (
+            f"make it with `ctrader-stream keys add NAME --scope read --file {quote(str(path))}`, "
+            "as the user that runs the daemon."
+        )
+    return ConfigurationError(f"the key file {path} cannot be read ({error.strerror}): {remedy}")
 
 
 def new_key() -> Secret:
@@ -174,7 +182,7 @@ def revoke_key(path: Path, name: str) -> None:
     """Take a key out; whoever is connected with it is shown out within seconds."""
     with locked(path) as edit:
         if edit.content is None:
-            raise _unreadable(path, os.strerror(errno.ENOENT))
+            raise _unreadable(path, FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)))
         keys = _decoded(path, edit.content)
         left = [key for key in keys if key.name != name]
         if len(left) == len(keys):

@@ -195,7 +195,7 @@ class CheckConfigTest(ChoreCase):
         for conf, words in (
             ("[web]\nclients = many\n", "[web] clients in tap.conf is 'many'"),
             ("[web]\nlisten = tcp:8080\n", "there is no API key"),
-            ("[web]\nkeys_file = none.json\n", "cannot be read"),
+            ("[web]\nkeys_file = none.json\n", "--scope read --file /"),
             ("[web]\nlisten = ssl:8443:privateKey=no.pem\n", "no.pem cannot be used"),
         ):
             Path("tap.conf").write_text(conf)

@@ -208,6 +208,8 @@ class InstallTest(SynchronousTestCase):
         status, _, err = self.walk.run(check)
         self.assertEqual(status, 1)
         self.assertIn("keys.json cannot be read (Permission denied)", err)
+        self.assertIn(f"it must belong to uid {UID}, and lie in a folder", err)
+        self.assertNotIn("keys add", err)
         status, _, err = self.walk.run(check.replace(f" --user {USER}", ""))
         self.assertIn(f"only root can read {file}", err)
         status, _, err = self.walk.as_user(UID, lambda: cli.main(add), Path("/"))

@@ -715,8 +715,8 @@ class TapConfTests(SettingsTestCase):
         """`host` is the venue's, and who writes it below [web] may mean `hosts`."""
         self.assertEqual(
             self.refusal(conf="[web]\nhost = 3"),
-            "tap.conf has an unknown key [web] host: did you mean hosts, or does it belong into the "
-            "section venue.",
+            "tap.conf has an unknown key [web] host: did you mean hosts, or does it belong into "
+            "the section venue.",
         )
 
     def test_unknown_section(self) -> None:
