@@ -14,7 +14,7 @@ from ctrader_twisted.asking import plain
 from ctrader_twisted.config_files import user_name
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.settings import Settings
-from ctrader_twisted.settings.sources import read_dotenv
+from ctrader_twisted.settings.sources import check_environment_file, read_dotenv
 from ctrader_twisted.terminal import Paint
 
 EMPTY = "(empty)"
@@ -81,6 +81,7 @@ def become(
     os.seteuid(0)
     try:
         names = read_dotenv(env_file, [])
+        check_environment_file(env_file)
     finally:
         os.seteuid(found.pw_uid)
     return {**names, **environ}, None

@@ -202,6 +202,31 @@ def read_dotenv(path: Path, notes: list[str]) -> dict[str, str]:
     return names
 
 
+# A comment behind the value, which may be in quotes.
+_COMMENT_BEHIND = re.compile(
+    r"""=\s*(?:'[^']*'|"(?:\\.|[^"\\])*"|[^'"\s][^\r\n]*?)?\s*(?<=[\s'"])#"""
+)
+
+
+def check_environment_file(path: Path) -> None:
+    """Raise ConfigurationError for a line that systemd reads otherwise than `read_dotenv`."""
+    for binding in parse_stream(io.StringIO(read_text(path), newline="")):
+        text, name = binding.original.string.strip(), binding.key or ""
+        if not _is_ours(name):
+            continue
+        line = binding.original.line + _leading_newlines(binding.original.string)
+        if re.match(r"export\s", text):
+            raise ConfigurationError(
+                f"{path} has `export` before {name} (line {line}), and systemd passes such a line "
+                "over: take it out."
+            )
+        if _COMMENT_BEHIND.search(text):
+            raise ConfigurationError(
+                f"{path} has a comment behind the value of {name} (line {line}), which systemd "
+                "takes for a part of the value: put it on a line of its own."
+            )
+
+
 def _leading_newlines(text: str) -> int:
     return len(re.findall(r"\r\n|\n|\r", text[: len(text) - len(text.lstrip())]))
 

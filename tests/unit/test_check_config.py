@@ -321,3 +321,32 @@ class UserTest(OutputCase):
         status, out, err = self.check("--env-file", "env", "--user", str(OTHER))
         self.assertEqual(status, 0, err)
         self.assertIn("[venue] client_id\tabcd...\tCTRADER_CLIENT_ID in the environment", out)
+
+    @needs_root
+    def test_environment_file_that_systemd_reads_otherwise(self) -> None:
+        """A comment behind a value and `export` are refused there, where systemd keeps the one and
+        passes the other over; a number sign within a value is neither.
+        """
+        for line, words in (
+            (
+                "CTRADER_ACCOUNT_ID=1000001  # not the login",
+                "comment behind the value of CTRADER_ACC",
+            ),
+            (
+                "CTRADER_CLIENT_ID='abcdefgh' # mine",
+                "comment behind the value of CTRADER_CLIENT_ID",
+            ),
+            ('CTRADER_CLIENT_ID="abcdefgh"# mine', "comment behind the value of CTRADER_CLIENT_ID"),
+            ("export CTRADER_CLIENT_ID=abcdefgh", "has `export` before CTRADER_CLIENT_ID"),
+        ):
+            Path("env").write_text(f"# ours\n\n{line}\nOTHER=1 # theirs\n")
+            Path("env").chmod(0o600)
+            status, _, err = self.check("--env-file", "env", "--user", str(OTHER))
+            self.assertEqual(status, 1, line)
+            self.assertIn(words, err)
+            self.assertIn("(line 3)", err)
+        for value in ("ab#cd", "'ab #cd'", '"ab # cd"', "abcd", ""):
+            Path("env").write_text(f"CTRADER_CLIENT_SECRET={value}\n  # a line of its own\n")
+            Path("env").chmod(0o600)
+            status, _, err = self.check("--env-file", "env", "--user", str(OTHER))
+            self.assertNotIn("comment behind", err)
