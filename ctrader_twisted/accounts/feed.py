@@ -7,7 +7,7 @@ before an outage is never laid beside one from after it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -118,6 +118,7 @@ class Feed:
             had=self._had,
             belated=self._was_belated,
             heard=self.ticks.is_priced,
+            renewed=self._renewed,
         )
         self._left_over, self._belated = set(), set()
         self.state = AccountState(
@@ -247,6 +248,10 @@ class Feed:
         for symbol_id in symbol_ids:
             self.ticks.forget_prices(symbol_id)
 
+    def _renewed(self, symbol_ids: Iterable[int]) -> None:
+        for symbol_id in symbol_ids:
+            self.ticks.renew(symbol_id)
+
     def _refused(self, symbol_id: int, error: VenueRefusal) -> None:
         symbol = self.catalogue.by_id(symbol_id) if self.catalogue else None
         if error.code in {"SYMBOL_NOT_FOUND", "UNKNOWN_SYMBOL"}:
@@ -280,10 +285,17 @@ class Feed:
 
     def _watched_by(self, make_watch: Callable[..., Watch]) -> Watch:
         watch = make_watch(
-            expected=self._expected, last_tick_ms=self._last_tick_ms, name_of=self._name_of
+            expected=self._expected,
+            last_tick_ms=self._last_tick_ms,
+            name_of=self._name_of,
+            renew=self._long_silent,
         )
         self._metrics.freshness.append(watch.freshness)
         return watch
+
+    def _long_silent(self, since: Mapping[int, float], after_s: float) -> None:
+        if self.subscriptions is not None:
+            self.subscriptions.silent(since, after_s)
 
     def _expected(self) -> list[int]:
         """The ids whose ticks should come: confirmed by the venue, and still wanted."""

@@ -6,7 +6,7 @@ name, which stands in every sentence that clients read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -20,6 +20,9 @@ from ctrader_twisted.metrics import Freshness
 # While something is silent we look more often, so that its return is told soon.
 SOON_S = 1.0
 NAMED = 5
+# A symbol that is silent for so many times `stale_after_s`, and no less than so long, may have been
+# dropped by the venue.
+RENEW_TIMES, RENEW_LEAST_S = 10, 300.0
 # How many unknown time zones are logged at most, and how many characters of each name.
 MOST_UNKNOWN_ZONES, LONGEST_ZONE = 20, 60
 
@@ -34,6 +37,11 @@ class WatchPolicy:
     stale_after_s: float
     check_s: float
     now_ms: Callable[[], int]
+
+    @property
+    def renew_after_s(self) -> float:
+        """After how long a silence while its market is open a subscription is renewed."""
+        return max(RENEW_LEAST_S, RENEW_TIMES * self.stale_after_s)
 
 
 class Watch:
@@ -51,16 +59,18 @@ class Watch:
         name_of: Callable[[int], str],
         tell: Callable[[FeedNews], None],
         tell_symbols: Callable[[SymbolNews], None],
+        renew: Callable[[Mapping[int, float], float], None] = lambda _, __: None,
     ) -> None:
         """``expected`` gives the ids whose ticks should come now; ``last_tick_ms`` when the last
-        one of a symbol was read (ms since the epoch, 0: none yet).
+        one of a symbol was read (ms since the epoch, 0: none yet). ``renew`` is told at each look
+        what has been silent for long (see `Subscriptions.silent`).
         """
         self.policy = policy
         self._clock = clock
         self._expected = expected
         self._name_of = name_of
         self._tell = tell
-        self._tell_symbols = tell_symbols
+        self._tell_symbols, self._renew = tell_symbols, renew
         self._hours: dict[int, Hours] = {}
         self._unknown_zones: set[str] = set()
         self._shared: dict[Hours, Hours] = {}
@@ -140,6 +150,11 @@ class Watch:
         if changes.feed is not None:
             self._feed_changed(before, now)
         self._symbols_changed(changes)
+        # The last step: what it asks for may bring prices at once.
+        after_s = self.policy.renew_after_s
+        silent = self.health.long_silent(now, after_s)
+        if silent:
+            self._renew(silent, after_s)
 
     def _feed_changed(self, was_stale: bool, now: float) -> None:
         source, feed = self.policy.source, self.health.feed

@@ -128,6 +128,17 @@ class Health:
         """The symbols that are silent although they trade."""
         return [number for number, pulse in self._pulses.items() if pulse.state is Fresh.STALE]
 
+    def long_silent(self, now: float, after_s: float) -> dict[int, float]:
+        """The symbols that have been silent for so long in this session of their market, and when
+        the last tick of each was (steady time).
+        """
+        since = now - (after_s - self.threshold_s)
+        return {
+            number: pulse.heard
+            for number, pulse in self._pulses.items()
+            if pulse.state is Fresh.STALE and pulse.since <= since
+        }
+
     def _feel(self, pulse: Pulse, mark: int, now: float, now_ms: int) -> None:
         if mark and mark != pulse.mark:
             # It came since the last look; when exactly, the time of day says, if it did not jump.

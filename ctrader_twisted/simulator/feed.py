@@ -61,6 +61,8 @@ class Feed:
         self._audience: dict[int, dict[Seat, bool]] = {}
         # Subscribed, but without the first event yet: until then there is nothing to add to.
         self._awaiting_first: set[tuple[Seat, int]] = set()
+        # When the price of each symbol was made that has changed since the beginning.
+        self._began_ms, self._priced_ms = now_ms(), dict[int, int]()
         self.quiet: set[int] = set()
         self.delivered = 0
 
@@ -95,14 +97,17 @@ class Feed:
             self._disarm()
 
     def snapshot(self, seat: Seat, symbol_ids: Iterable[int], *, session_close: bool) -> None:
-        """The latest bid and ask of each symbol that the seat (still) listens to."""
+        """The latest bid and ask of each symbol that the seat (still) listens to, with the time at
+        which they were made.
+        """
         frames = []
         for symbol_id in symbol_ids:
             timed = self._audience.get(symbol_id, {}).get(seat)
             if timed is None:
                 continue
             self._awaiting_first.discard((seat, symbol_id))
-            event = self._event(seat[1], Move(symbol_id, *self._walk.quote(symbol_id)), timed)
+            made_ms = self._priced_ms.get(symbol_id, self._began_ms) if timed else None
+            event = self._event(seat[1], Move(symbol_id, *self._walk.quote(symbol_id)), made_ms)
             if session_close:
                 event.sessionClose = self._walk.start(symbol_id)
             frames.append(self._wording.frame(event))
@@ -138,8 +143,9 @@ class Feed:
         if self._timer is not None:
             return
         due = self._due()
+        now_ms = self._now_ms()
         for _ in range(min(due, LONGEST_CATCH_UP)):
-            self._walk.step()
+            self._priced_ms[self._walk.step().symbol_id] = now_ms
         self._drawn += due
 
     def _arm(self) -> None:
@@ -164,7 +170,9 @@ class Feed:
     def _deliver(self, moves: Iterable[Move]) -> None:
         """One write per connection for all of them; each is encoded once per account."""
         parcels: dict[Listener, list[bytes]] = {}
+        now_ms = self._now_ms()
         for move in moves:
+            self._priced_ms[move.symbol_id] = now_ms
             seats = self._audience.get(move.symbol_id)
             if not seats or move.symbol_id in self.quiet:
                 continue
@@ -175,18 +183,20 @@ class Feed:
                 listener, account_id = seat
                 wanted = (account_id, timed)
                 if wanted not in frames:
-                    frames[wanted] = self._wording.frame(self._event(account_id, move, timed))
+                    frames[wanted] = self._wording.frame(
+                        self._event(account_id, move, now_ms if timed else None)
+                    )
                 parcels.setdefault(listener, []).append(frames[wanted])
         for listener, parcel in parcels.items():
             self.delivered += len(parcel)
             listener.write(b"".join(parcel))
 
-    def _event(self, account_id: int, move: Move, timed: bool) -> api_pb2.ProtoOASpotEvent:
+    def _event(self, account_id: int, move: Move, time_ms: int | None) -> api_pb2.ProtoOASpotEvent:
         event = api_pb2.ProtoOASpotEvent(ctidTraderAccountId=account_id, symbolId=move.symbol_id)
         if move.bid_points is not None:
             event.bid = move.bid_points
         if move.ask_points is not None:
             event.ask = move.ask_points
-        if timed:
-            event.timestamp = self._now_ms()
+        if time_ms is not None:
+            event.timestamp = time_ms
         return event

@@ -4,11 +4,15 @@ The venue sends the first price of a subscription at once, even if the market is
 comes, the confirmation was false: the subscription is ended and begun again, with a delay that
 doubles up to `LONGEST_S`. A symbol that had none after `OFTEN` renewals may never have one; it is
 renewed every `RARELY_S`, so that dead listings cost little over months.
+
+So is a subscription that brought prices and has long been silent although the market is open: the
+venue may have ended it without a message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -18,10 +22,23 @@ LONGEST_S = 60.0
 # After so many renewals, which take about an hour, the delay is RARELY_S.
 OFTEN = 60
 RARELY_S = 600.0
+# The longest delay between two renewals of a symbol that stays silent.
+LONGEST_SILENT_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Silence:
+    """The renewals of a symbol that has been silent since a time, and when the next one is due."""
+
+    since: float
+    times: int = 0
+    due: float = 0.0
 
 
 class FirstPrices:
-    """Waits for the first price of each confirmed subscription, and renews those without one."""
+    """Waits for the first price of each confirmed subscription, and renews those without one, and
+    those that are silent for long.
+    """
 
     log = Logger()
     _timer: IDelayedCall | None = None
@@ -41,6 +58,7 @@ class FirstPrices:
         self._renew = renew
         self._due: dict[int, float] = {}
         self._times: dict[int, int] = {}
+        self._silences: dict[int, _Silence] = {}
 
     def expect(self, symbol_ids: Collection[int]) -> None:
         """Expect a price of each of these symbols, which the venue has just confirmed."""
@@ -52,6 +70,33 @@ class FirstPrices:
                 self._due[symbol_id] = now + self._delay_s(symbol_id)
         self._wake()
 
+    def silent(self, since: Mapping[int, float], after_s: float) -> None:
+        """Renew, where it is due, symbols that had no price for ``after_s`` or longer although their
+        markets are open; ``since``: when each had the last one (a new time is a new silence).
+        """
+        now, due, newly = self._clock.seconds(), [], 0
+        for symbol_id, since_s in since.items():
+            silence = self._silences.get(symbol_id)
+            if silence is None or silence.since != since_s:
+                silence = self._silences[symbol_id] = _Silence(since_s)
+            # Without a first price it is renewed as it is, and more often.
+            if silence.due <= now and self._heard(symbol_id):
+                newly += not silence.times
+                silence.times += 1
+                # 2**n without an upper bound would overflow after months.
+                delay_s = after_s * 2.0 ** min(silence.times, 32)
+                silence.due = now + min(delay_s, max(after_s, LONGEST_SILENT_S))
+                due.append(symbol_id)
+        if newly:
+            self.log.info(
+                "{count} subscriptions have sent no price for {silent:g} s although the market is "
+                "open; they are renewed",
+                count=newly,
+                silent=after_s,
+            )
+        if due:
+            self._renew(due)
+
     def stop(self, symbol_ids: Collection[int]) -> None:
         """Expect no price of these symbols any more: they were unsubscribed."""
         for symbol_id in symbol_ids:
@@ -61,6 +106,7 @@ class FirstPrices:
         """Forget the renewals of these symbols, which no client wants any more."""
         for symbol_id in symbol_ids:
             self._times.pop(symbol_id, None)
+            self._silences.pop(symbol_id, None)
 
     def end(self) -> None:
         """Expect nothing any more: the session ended."""

@@ -107,6 +107,11 @@ class Pursuit:
         # How many answers there had been when an id was last asked for in vain.
         self._answers, self._failed_at = 0, dict[int, int]()
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is asked for at the moment, since a request failed."""
+        return self._pause is not None
+
     def pursue(self) -> None:
         """Ask for what is missing now. Call it after every change of what is wanted or had."""
         # Looked at anew for each batch: an answer that comes at once changes what is missing.

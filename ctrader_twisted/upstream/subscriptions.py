@@ -7,7 +7,7 @@ here, and ends with the life of the session: one object per life.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -75,6 +75,7 @@ class Subscriptions:
         had: Callable[[Collection[int]], None] = lambda _: None,
         belated: Callable[[Collection[int]], None] = lambda _: None,
         heard: Callable[[int], bool] = lambda _: True,
+        renewed: Callable[[Collection[int]], None] = lambda _: None,
     ) -> None:
         """Callbacks: ``described`` with the details of symbols; ``stopped`` with ids that the venue
         no longer sends; ``refused`` with each refusal of an id; ``had`` with ids that are confirmed
@@ -82,16 +83,19 @@ class Subscriptions:
         subscribed or unsubscribed (see `doubt`). ``heard(id)``: whether a price of a symbol has
         come (see `FirstPrices`). ``left_over``: ids that an earlier session on the same connection
         was subscribed to; they are unsubscribed first, since only a new subscription brings a full
-        price. ``causes_of(ids)``: the correlation ids of the requests for them, for the log.
+        price. ``renewed`` is called with ids whose subscriptions have ended and are begun again at
+        once (see `renew`). ``causes_of(ids)``: the correlation ids of the requests for them, for the log.
         """
         self._session, self._wanted = session, wanted
         self._tell_described = described
         self._tell_stopped = stopped
         self._causes_of = causes_of
         self._tell_had = had
-        self._tell_belated = belated
+        self._tell_belated, self._tell_renewed = belated, renewed
         self.confirmed, self.described = set(left_over), set[int]()
         self._renew = self.confirmed.copy()
+        # To be ended and begun again while they count as confirmed; and those that are ended.
+        self._unnoticed, self._between = set[int](), set[int]()
         # Asked for without an answer, so that the venue may send them.
         self._unclear, self._changed = set[int](), set[int]()
         self._clock, self._began_at = clock, clock.seconds()
@@ -111,10 +115,11 @@ class Subscriptions:
             already="NOT_SUBSCRIBED_TO_SPOTS",
             already_all=False,
         )
-        self._first_prices = FirstPrices(clock=clock, heard=heard, renew=self.doubt)
+        self._first_prices = FirstPrices(clock=clock, heard=heard, renew=self.renew)
 
     def pursue(self) -> None:
         """Ask for whatever is missing now."""
+        self._end_renewals()
         # Digits and spots are asked for together: restoring costs one round trip, not two.
         self._describe.pursue()
         self._unsubscribe.pursue()
@@ -165,6 +170,19 @@ class Subscriptions:
         self._renew.update(symbol_ids)
         self._unsubscribe.pursue()
 
+    def renew(self, symbol_ids: Collection[int]) -> None:
+        """End these and begin them again. Till then they count as confirmed, and the last price
+        stands: no client notices a renewal that succeeds.
+        """
+        ids = self.confirmed.intersection(symbol_ids) - self._renew - self._between
+        self._unnoticed.update(ids)
+        self._renew.update(ids)
+        self._unsubscribe.pursue()
+
+    def silent(self, since: Mapping[int, float], after_s: float) -> None:
+        """See `FirstPrices.silent`."""
+        self._first_prices.silent(since, after_s)
+
     def end(self) -> None:
         """The life of the session is over; late answers are for the next one."""
         self._ended = True
@@ -187,11 +205,12 @@ class Subscriptions:
         return sorted(set(self._wanted()) - self.described)
 
     def _to_subscribe(self) -> list[int]:
-        taken = self.confirmed | self._unsubscribe.busy
+        taken = (self.confirmed - self._between) | self._renew | self._unsubscribe.busy
         return [symbol_id for symbol_id in self._wanted() if symbol_id not in taken]
 
     def _to_unsubscribe(self) -> list[int]:
-        missing = (self.confirmed | self._unclear).difference(self._wanted()) | self._renew
+        ended = (self.confirmed | self._unclear).difference(self._wanted(), self._between)
+        missing = ended | self._renew
         # Not while one is asked for again: ALREADY_SUBSCRIBED has to be about all of them.
         return sorted(missing - self._subscribe.busy)
 
@@ -255,6 +274,7 @@ class Subscriptions:
             return
         self.confirmed.update(symbol_ids)
         self._unclear.difference_update(symbol_ids)
+        self._between.difference_update(symbol_ids)
         self._tell_had(self.described.intersection(symbol_ids))
         if self.restored_s is None and not self._is_missing():
             self.restored_s = self._clock.seconds() - self._began_at
@@ -266,13 +286,35 @@ class Subscriptions:
         if self._ended:
             self._tell_belated(symbol_ids)
             return
-        self.confirmed.difference_update(symbol_ids)
         self._renew.difference_update(symbol_ids)
         self._unclear.difference_update(symbol_ids)
         self._first_prices.stop(symbol_ids)
         self._first_prices.forget(set(symbol_ids).difference(self._wanted()))
-        self._tell_stopped(symbol_ids)
+        between = self._unnoticed.intersection(symbol_ids, self._wanted())
+        self._unnoticed.difference_update(symbol_ids)
+        self._between.update(between)
+        if between:
+            self._tell_renewed(between)
+        self._are_ended([symbol_id for symbol_id in symbol_ids if symbol_id not in between])
         self._subscribe.pursue()
+        self._end_renewals()
+
+    def _end_renewals(self) -> None:
+        """What was ended to be renewed, and cannot be begun again now or is not wanted any more, is
+        like any other symbol that the venue does not send.
+        """
+        if self._between and self._subscribe.is_paused:
+            self._are_ended(self._between.copy())
+        elif self._between:
+            unwanted = self._between.difference(self._wanted())
+            self._first_prices.forget(unwanted)
+            self._are_ended(unwanted | (self._between & self._subscribe.refusals.keys()))
+
+    def _are_ended(self, symbol_ids: Collection[int]) -> None:
+        if symbol_ids:
+            self.confirmed.difference_update(symbol_ids)
+            self._between.difference_update(symbol_ids)
+            self._tell_stopped(symbol_ids)
 
     def _thrown_out(self, error: VenueRefusal) -> None:
         self._session.reopen(error.code, str(error))

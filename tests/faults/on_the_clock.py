@@ -364,6 +364,22 @@ FAULTS: list[Fault] = [
         13,
     ),
     Fault(
+        "3 subscriptions ended without a word after ticks",
+        "`STALE` within 40 s; renewed; back within 320 s",
+        mischief(lambda m: m.forget_spots(tuple(SYMBOLS[:3]))),
+        0,
+        320,
+        40,
+    ),
+    Fault(
+        "all subscriptions ended without a word",
+        "`stale` within 40 s; renewed; back within 320 s",
+        mischief(lambda m: m.forget_spots()),
+        0,
+        320,
+        40,
+    ),
+    Fault(
         "ALREADY_SUBSCRIBED for what is not, for 5 min",
         "back within 61 s of its end",
         after_drop(lambda m: m.error(SUBSCRIBE, "ALREADY_SUBSCRIBED", times=0)),
@@ -444,6 +460,7 @@ class Probe:
         self._began = world.clock.seconds()
         self._states = len(world.floor.states)
         self._news = len(world.floor.health)
+        self._symbols = len(world.floor.symbols)
         self._ticks = len(world.floor.ticks)
         feed = world.simulator.venue.feed
         self._drawn = feed._drawn
@@ -473,6 +490,7 @@ class Probe:
         if needs_notice:
             told = [when for when, _ in world.floor.states[self._states :]]
             told += [when for when, _ in world.floor.health[self._news :]]
+            told += [when for when, _ in world.floor.symbols[self._symbols :]]
             since_ms = world.start_ms + round(max(told, default=0.0) * 1000)
         recent = {
             tick.symbol.name
@@ -499,7 +517,7 @@ class Probe:
     def _told(self) -> bool:
         states = self._world.floor.states[self._states :]
         return any(state.phase.value != "connected" for _, state in states) or bool(
-            self._world.floor.health[self._news :]
+            self._world.floor.health[self._news :] or self._world.floor.symbols[self._symbols :]
         )
 
 

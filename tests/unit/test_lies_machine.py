@@ -68,6 +68,7 @@ class LiesMachine(RuleBasedStateMachine):
         self.world.start()
         self.people = [Floor(self.world.clock) for _ in range(3)]
         self.wants: list[set[str]] = [set() for _ in self.people]
+        self.was_forgotten = False
 
     # -- clients
 
@@ -134,6 +135,12 @@ class LiesMachine(RuleBasedStateMachine):
         """Subscriptions are confirmed, and not begun."""
         self.world.mischief.pretend(SUBSCRIBE, times)
 
+    @rule(names=SOME)
+    def forget_spots(self, names: set[str]) -> None:
+        """Subscriptions are ended without a word, after they have ticked."""
+        self.world.mischief.forget_spots(tuple(sorted(names)))
+        self.was_forgotten = True
+
     # -- other faults
 
     @rule(request=st.sampled_from(REQUESTS), do_the_work=st.booleans())
@@ -172,8 +179,12 @@ class LiesMachine(RuleBasedStateMachine):
         """
         world = self.world
         world.mischief.clear()
-        # The longest waits are a minute; the one begun just before may be followed by another.
+        # The longest waits are a minute; the one begun just before may be followed by another. In a
+        # market that stands still, what was ended without a word is found within an hour.
         world.run_for(150)
+        if self.was_forgotten:
+            world.run_for(3660, step_s=5.0)
+            self.was_forgotten = False
         assert world.phase() == "connected"
         for who, wants in zip(self.people, self.wants, strict=True):
             assert set(world.account.subscriptions(who)) == wants
@@ -192,7 +203,8 @@ class LiesMachine(RuleBasedStateMachine):
         world.run_for(0.1, step_s=0.01)
         assert {tick.symbol.name for tick in world.floor.ticks} == wanted
         asked = world.asked()
-        world.run_for(300)
+        # Before these are silent for so long that they are subscribed anew.
+        world.run_for(290)
         # A list that lost something is looked at a few times more.
         assert world.asked() - asked <= 3
         assert world.application.pending() == 0

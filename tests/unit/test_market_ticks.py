@@ -128,6 +128,47 @@ class TicksTest(SynchronousTestCase):
         assert tick is not None
         self.assertEqual(tick.seq, 2)
 
+    def test_subscribed_anew(self) -> None:
+        """The last tick stands; the same price is none, unless the venue has given it a newer time;
+        another one is, with the next number.
+        """
+        rows = [
+            ([update(104560, 104570)], []),
+            ([update(104560, 104570, timestamp_ms=0)], []),
+            ([update(104560, 104570, timestamp_ms=40)], []),
+            ([update(104560), update(0, 104570)], []),
+            ([update(104560, 104570, timestamp_ms=51)], [(104560, 104570, 2)]),
+            ([update(104561, 104570)], [(104560, 104570, 2)]),
+            ([update(0, 104590), update(104580)], [(104580, 104590, 2)]),
+            ([update(), update(104560, 104570), update(0, 104590)], [(104560, 104590, 2)]),
+            ([update(104560, 104570), update(104560)], [(104560, 104570, 2)]),
+        ]
+        for updates, expected in rows:
+            self.setUp()
+            before = self.ticks.update(update(104560, 104570))
+            self.ticks.renew(1)
+            self.ticks.renew(1)
+            self.ticks.renew(99)
+            self.ticks.know(EURUSD, SymbolDetails(1, 4, 3))
+            self.assertFalse(self.ticks.is_priced(1))
+            self.assertEqual(self.ticks.newest([1, 99]), [before])
+            self.assertIsNone(self.ticks.catch_up(1))
+            came = [tick for tick in map(self.ticks.update, updates) if tick is not None]
+            self.assertEqual([(tick.bid, tick.ask, tick.seq) for tick in came], expected)
+            self.assertTrue(self.ticks.is_priced(1))
+            self.assertIs(self.ticks.last(1), came[-1] if came else before)
+
+    def test_ended_while_subscribed_anew(self) -> None:
+        """What is forgotten meanwhile is forgotten whole."""
+        for forget in (self.ticks.forget_prices, self.ticks.forget_symbol):
+            self.ticks.know(EURUSD, SymbolDetails(1, 4, 3))
+            self.ticks.update(update(104560, 104570))
+            self.ticks.renew(1)
+            forget(1)
+            self.assertIsNone(self.ticks.last(1))
+            self.assertEqual(self.ticks.newest([1]), [])
+            self.assertIsNone(self.ticks.update(update(ask=5)))
+
     def test_price_before_digits(self) -> None:
         """A price that came before its digits is told when they come, and only once."""
         ticks = Ticks()
