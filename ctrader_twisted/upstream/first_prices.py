@@ -71,8 +71,8 @@ class FirstPrices:
         self._wake()
 
     def silent(self, since: Mapping[int, float], after_s: float) -> None:
-        """Renew, where it is due, symbols that had no price for ``after_s`` or longer although their
-        markets are open; ``since``: when each had the last one (a new time is a new silence).
+        """Renew, when they are due, symbols that had no price for ``after_s`` or longer although
+        their markets are open; ``since``: when each had the last one (a new time, a new silence).
         """
         now, due, newly = self._clock.seconds(), [], 0
         for symbol_id, since_s in since.items():

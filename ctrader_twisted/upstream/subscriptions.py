@@ -84,7 +84,8 @@ class Subscriptions:
         come (see `FirstPrices`). ``left_over``: ids that an earlier session on the same connection
         was subscribed to; they are unsubscribed first, since only a new subscription brings a full
         price. ``renewed`` is called with ids whose subscriptions have ended and are begun again at
-        once (see `renew`). ``causes_of(ids)``: the correlation ids of the requests for them, for the log.
+        once (see `renew`). ``causes_of(ids)``: the correlation ids of the requests for them, for
+        the log.
         """
         self._session, self._wanted = session, wanted
         self._tell_described = described

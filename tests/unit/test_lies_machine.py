@@ -135,9 +135,11 @@ class LiesMachine(RuleBasedStateMachine):
         """Subscriptions are confirmed, and not begun."""
         self.world.mischief.pretend(SUBSCRIBE, times)
 
-    @rule(names=SOME)
-    def forget_spots(self, names: set[str]) -> None:
+    @rule(who=st.integers(0, 2), names=SOME, seconds=st.sampled_from([0.3, 2.0, 12.0]))
+    def forget_spots(self, who: int, names: set[str], seconds: float) -> None:
         """Subscriptions are ended without a word, after they have ticked."""
+        self.subscribe(who, names)
+        self.world.run_for(seconds)
         self.world.mischief.forget_spots(tuple(sorted(names)))
         self.was_forgotten = True
 
