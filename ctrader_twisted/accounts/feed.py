@@ -19,6 +19,7 @@ from ctrader_twisted.accounts.causes import Causes
 from ctrader_twisted.accounts.listing import Listing
 from ctrader_twisted.accounts.names import Meaning, Names, Wanted
 from ctrader_twisted.accounts.watch import Watch
+from ctrader_twisted.accounts.withheld import WithheldPrices
 from ctrader_twisted.errors import VenueRefusal
 from ctrader_twisted.market.model import (
     AccountState,
@@ -84,6 +85,7 @@ class Feed:
         self._run_id, self._lives = run_id, 0
         self._batch = batch
         self.ticks = Ticks()
+        self._withheld = WithheldPrices(clock=clock, end=self.session.end_connection)
         self._left_over: set[int] = set()
         self._belated: set[int] = set()
         self.changed_at = clock.seconds()
@@ -222,6 +224,7 @@ class Feed:
         if self.watch is not None:
             self.watch.pause()
         self.listing.end()
+        self._withheld.forget()
         self.ticks.forget()
 
     # -- what the subscriptions tell
@@ -294,6 +297,8 @@ class Feed:
         return watch
 
     def _long_silent(self, since: Mapping[int, float], after_s: float) -> None:
+        if self.watch is not None and self.watch.is_silent(after_s):
+            self._withheld.look(all(map(self.ticks.is_missed, since)), after_s)
         if self.subscriptions is not None:
             self.subscriptions.silent(since, after_s)
 

@@ -128,6 +128,11 @@ class Watch:
             source = self.policy.source
             self._tell(FeedNews(source, "unwatched", f"{source}: not watched"))
 
+    def is_silent(self, for_s: float) -> bool:
+        """Whether markets are open and no symbol at all has ticked for so long."""
+        silent_s = self.health.silent_s(self._clock.seconds())
+        return self.health.feed is Fresh.STALE and silent_s >= for_s
+
     def freshness(self) -> Freshness:
         """For a scrape: symbols by state at the last look, and how old the newest tick is."""
         age_s = self.health.newest_age_s(self._clock.seconds(), self.policy.now_ms())

@@ -50,6 +50,8 @@ class Ticks:
         # Not among the others, so that no tick of those is looked at twice: quotes of symbols that
         # are subscribed anew, with the bid and the ask from before.
         self._renewed: dict[int, tuple[_Quote, int, int]] = {}
+        # The number of the last tick before each symbol was subscribed anew.
+        self._seq_before: dict[int, int] = {}
 
     def know(self, symbol: Symbol, details: SymbolDetails) -> None:
         """From now on ticks of ``symbol`` can be told, rounded to ``details.digits``."""
@@ -127,7 +129,17 @@ class Ticks:
         quote = self._quotes.pop(symbol_id, None)
         if quote is not None:
             self._renewed[symbol_id] = (quote, quote.bid, quote.ask)
+            self._seq_before[symbol_id] = quote.seq
             quote.bid = quote.ask = 0
+
+    def is_missed(self, symbol_id: int) -> bool:
+        """Whether the venue seems to withhold prices of this symbol: none came at all, or the only
+        one since it was last subscribed anew was the first, and another one than before.
+        """
+        if not self.is_priced(symbol_id):
+            return True
+        quote = self._quotes.get(symbol_id)
+        return quote is not None and quote.seq - self._seq_before.get(symbol_id, quote.seq) == 1
 
     def forget_prices(self, symbol_id: int) -> None:
         """The venue stopped sending this symbol: what is known of its price is no longer true."""
@@ -142,11 +154,13 @@ class Ticks:
         """The symbol is another one now: nothing is told of it until it is known again."""
         self._quotes.pop(symbol_id, None)
         self._renewed.pop(symbol_id, None)
+        self._seq_before.pop(symbol_id, None)
 
     def forget(self) -> None:
         """An outage: prices, digits and sequence numbers all begin again."""
         self._quotes.clear()
         self._renewed.clear()
+        self._seq_before.clear()
 
     # -- inside
 

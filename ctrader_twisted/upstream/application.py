@@ -67,6 +67,8 @@ class Application:
         self._client_id = client_id
         self._client_secret = client_secret
         self._sessions = {session.account_id: session for session in sessions}
+        for session in sessions:
+            session.drop = self._drop
         self._budget = budget
         self._clock = clock
         self._metrics = metrics

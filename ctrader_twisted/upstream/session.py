@@ -109,6 +109,8 @@ class Session:
         # What the broker last said about the account itself, if anything.
         self.trader: Trader | None = None
         self._life = 0
+        # What ends the connection, in favour of a new one; set by the application.
+        self.drop: Callable[[BaseException], None] = lambda _: None
 
     def ask(
         self,
@@ -214,6 +216,12 @@ class Session:
             self._attempts = 0
         # A venue that lets in and throws out again must not meet a tight loop.
         self._try_in(self._back_off(self._attempts - 1) if self._attempts else 0.0, reason)
+
+    def end_connection(self, reason: str) -> None:
+        """Nothing that can be done on this connection helps: end it, and another one follows."""
+        if self.is_ready:
+            self.log.warn("ending the connection: {reason}", reason=reason)
+            self.drop(TimeoutError(reason))
 
     def list_again(self) -> None:
         """Fetch the symbols anew; the listener's `relisted` or `not_relisted` follows, unless this

@@ -401,6 +401,14 @@ FAULTS: list[Fault] = [
         quiet=True,
     ),
     Fault(
+        "subscriptions confirmed and not begun, for 20 min",
+        "renewed; another connection; back within 61 s of its end",
+        mischief(lambda m: (m.pretend(times=0), m.forget_spots())),
+        1200,
+        61,
+        40,
+    ),
+    Fault(
         "mute while the market is open",
         "`stale` within 40 s",
         mischief(lambda m: m.quiet()),
