@@ -180,6 +180,9 @@ class Ticks:
             return None
         del self._renewed[spot.symbol_id]
         self._quotes[spot.symbol_id] = quote
-        if [quote.bid, quote.ask] == before and spot.timestamp_ms <= quote.time_ms:
-            return None
+        if [quote.bid, quote.ask] == before:
+            # Quoted again, perhaps, but nothing was missed.
+            self._seq_before.pop(spot.symbol_id, None)
+            if spot.timestamp_ms <= quote.time_ms:
+                return None
         return self.update(spot)

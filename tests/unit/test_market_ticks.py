@@ -158,6 +158,27 @@ class TicksTest(SynchronousTestCase):
             self.assertTrue(self.ticks.is_priced(1))
             self.assertIs(self.ticks.last(1), came[-1] if came else before)
 
+    def test_missed(self) -> None:
+        """Prices are missed when none comes, or nothing but another first one each time."""
+        rows = [
+            ([], True),
+            ([update(1, 2)], False),
+            ([update(1, 2, timestamp_ms=70)], False),
+            ([update(3, 4)], True),
+            ([update(3, 4), update(5)], False),
+            ([update(1, 2), update(5)], False),
+        ]
+        for updates, expected in rows:
+            self.setUp()
+            self.assertTrue(self.ticks.is_missed(1))
+            self.ticks.update(update(1, 2))
+            self.assertFalse(self.ticks.is_missed(1))
+            self.ticks.renew(1)
+            for one in updates:
+                self.ticks.update(one)
+            self.assertIs(self.ticks.is_missed(1), expected, updates)
+        self.assertTrue(self.ticks.is_missed(99))
+
     def test_ended_while_subscribed_anew(self) -> None:
         """What is forgotten meanwhile is forgotten whole."""
         for forget in (self.ticks.forget_prices, self.ticks.forget_symbol):
