@@ -183,6 +183,6 @@ class Ticks:
         if [quote.bid, quote.ask] == before:
             # Quoted again, perhaps, but nothing was missed.
             self._seq_before.pop(spot.symbol_id, None)
-            if spot.timestamp_ms <= quote.time_ms:
+            if not quote.time_ms < spot.timestamp_ms < LATEST_MS:
                 return None
         return self.update(spot)
