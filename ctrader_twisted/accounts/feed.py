@@ -85,6 +85,8 @@ class Feed:
         self._run_id, self._lives = run_id, 0
         self._batch = batch
         self.ticks = Ticks()
+        # What ticked in an earlier life: a symbol that never did says nothing of the connection.
+        self._once_ticked: set[int] = set()
         self._withheld = WithheldPrices(clock=clock, end=self.session.end_connection)
         self._left_over: set[int] = set()
         self._belated: set[int] = set()
@@ -225,6 +227,7 @@ class Feed:
             self.watch.pause()
         self.listing.end()
         self._withheld.forget()
+        self._once_ticked |= self.ticks.ticked()
         self.ticks.forget()
 
     # -- what the subscriptions tell
@@ -298,7 +301,8 @@ class Feed:
 
     def _long_silent(self, since: Mapping[int, float], after_s: float) -> None:
         if self.watch is not None and self.watch.is_silent(after_s):
-            self._withheld.look(all(map(self.ticks.is_missed, since)), after_s)
+            ids = (self._once_ticked | self.ticks.ticked()).intersection(since)
+            self._withheld.look(bool(ids) and all(map(self.ticks.is_missed, ids)), after_s)
         if self.subscriptions is not None:
             self.subscriptions.silent(since, after_s)
 

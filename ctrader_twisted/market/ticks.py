@@ -9,6 +9,7 @@ A subscription that is renewed is no outage: the last tick stands until there is
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from ctrader_twisted.market.model import SpotUpdate, Symbol, SymbolDetails, Tick
 from ctrader_twisted.market.units import POINT_DIGITS, round_points
@@ -121,6 +122,11 @@ class Ticks:
         """The newest ticks of those that have had one in this life of the session."""
         quotes = map(self._quote if self._renewed else self._quotes.get, symbol_ids)
         return [q.tick for q in quotes if q is not None and q.tick is not None]
+
+    def ticked(self) -> set[int]:
+        """The symbols that have had a tick in this life of the session."""
+        renewed = ((number, quote) for number, (quote, *_) in self._renewed.items())
+        return {number for number, quote in chain(self._quotes.items(), renewed) if quote.tick}
 
     def renew(self, symbol_id: int) -> None:
         """The venue is to send this symbol anew, beginning with a price. Its last tick stands; the

@@ -64,6 +64,26 @@ class NoPriceTest(WithheldCase):
             self.run_for(7200, step_s=1)
             self.assertEqual(self.connections(), before + 1)
 
+    def test_after_an_outage(self) -> None:
+        """The same when it begins with a new connection."""
+        self.mischief.pretend(SUBSCRIBE, times=0)
+        self.mischief.drop()
+        self.run_for(500)
+        before = self.connections()
+        self.run_for(200)
+        self.assertEqual(self.connections(), before + 1)
+        self.mischief.clear()
+        self.run_for(65)
+        self.assert_served()
+
+    def test_never_a_price(self) -> None:
+        """A symbol that never had a price is no reason."""
+        self.account.unsubscribe(self.floor, WANTS)
+        self.mischief.pretend(SUBSCRIBE, times=0)
+        self.account.subscribe(self.floor, ["USDJPY"])
+        self.run_for(3600, step_s=1)
+        self.assertEqual(self.connections(), 1)
+
     def test_some(self) -> None:
         """While one symbol ticks the connection is kept."""
         self.mischief.pretend(SUBSCRIBE, times=0)
