@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import stat
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ctrader_twisted.config_files import may_be_there
 from ctrader_twisted.errors import ConfigurationError, CtraderError
 
 TIMEOUT_S = 10.0
@@ -132,8 +132,8 @@ def sources(
     return {
         "options": {},
         "environ": environ,
-        "tap_conf": tap_conf or (usual_conf if os.path.lexists(usual_conf) else None),
-        "dotenv": dotenv or (usual_dotenv if os.path.lexists(usual_dotenv) else None),
+        "tap_conf": tap_conf or (usual_conf if may_be_there(usual_conf) else None),
+        "dotenv": dotenv or (usual_dotenv if may_be_there(usual_dotenv) else None),
     }
 
 

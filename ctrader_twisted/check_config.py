@@ -54,10 +54,12 @@ def become(
     Returns the environment and the .env file to use. A .env file that only root can read is read
     into the environment, as the service manager does, and None takes its place.
     """
+    # The highest number stands for none.
+    is_number = bool(re.fullmatch("[0-9]{1,10}", user)) and int(user) < 2**32 - 1
     try:
-        found = pwd.getpwuid(int(user)) if user.isdecimal() else pwd.getpwnam(user)
+        found = pwd.getpwuid(int(user)) if is_number else pwd.getpwnam(user)
     except KeyError:
-        if not user.isdecimal():
+        if not is_number:
             raise ConfigurationError(
                 f"there is no user {plain(user)}: name the user that runs the daemon."
             ) from None

@@ -55,6 +55,17 @@ def whole_path(text: str) -> Path:
         ) from None
 
 
+def may_be_there(path: Path) -> bool:
+    """False only for a file that is not there: one that cannot be looked at may well be."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def trust_user(uid: int) -> None:
     """Accept files of this user as our own: the process will run as that user."""
     _later_users.add(uid)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import SSL4ServerEndpoint, _SystemdParser, serverFromString
 from twisted.internet.interfaces import IReactorTime, IStreamServerEndpoint
-from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters, PrivateCertificate
+from twisted.internet.ssl import CertificateOptions, DiffieHellmanParameters
 from twisted.logger import Logger
 from twisted.python.filepath import FilePath
 from twisted.python.systemd import ListenFDs
@@ -51,6 +51,9 @@ Loaded = TypeVar("Loaded")
 # Twisted has read, and then removed, what the environment says of inherited sockets.
 TWISTEDS = _SystemdParser._sddaemon
 SOON = timedelta(days=14)
+
+# Of the methods of pyOpenSSL those by which a server can speak TLS 1.2 or later.
+METHODS = ("TLS_METHOD", "TLS_SERVER_METHOD", "SSLv23_METHOD", "TLSv1_2_METHOD")
 
 
 def make_doors(
@@ -232,12 +235,15 @@ def check_certificate(arguments: Mapping[str, str], now: datetime) -> None:
 
 def _try_context(arguments: Mapping[str, str], key_file: str, certificate_file: str) -> None:
     """Set TLS up once, on trial: a mistake would show only at the first connection."""
-    method = arguments.get("sslmethod", "TLS_METHOD")
-    if not hasattr(SSL, method):
-        raise ConfigurationError(f"there is no sslmethod {method}: take it out of `listen`.")
+    method = arguments.get("sslmethod", METHODS[0])
+    if method not in METHODS:
+        raise ConfigurationError(
+            f"there is no sslmethod {method} for a server of TLS 1.2 or later: take it out of "
+            "`listen`."
+        )
     try:
         tls_options(arguments)
-    except SSL.Error as error:
+    except (SSL.Error, crypto.Error) as error:
         # What OpenSSL says is a list of (library, function, reason).
         reasons = [part[-1] for part in error.args[0] if part[-1]]
         reason = ", ".join(reasons) or "for no reason that it tells"
@@ -253,14 +259,16 @@ def tls_options(arguments: Mapping[str, str]) -> CertificateOptions:
     Twisted's own `ssl` endpoint also takes CBC suites and RSA key exchange.
     """
     key_file = arguments.get("privateKey", "server.pem")
-    pem = read_file(Path(arguments.get("certKey", key_file))) + b"\n"
-    ours = PrivateCertificate.loadPEM(pem + read_file(Path(key_file)))
+    # Each from its own file: the other one may hold another key as well.
+    certificate = read_file(Path(arguments.get("certKey", key_file)))
+    # The pass phrase is one for no file: without it OpenSSL would ask at the terminal.
+    key = crypto.load_privatekey(crypto.FILETYPE_PEM, read_file(Path(key_file)), b"")
     chain_file, dh_file = arguments.get("extraCertChain"), arguments.get("dhParameters")
     chain = x509.load_pem_x509_certificates(read_file(Path(chain_file))) if chain_file else []
     method = arguments.get("sslmethod")
     options = CertificateOptions(
-        privateKey=ours.privateKey.original,
-        certificate=ours.original,
+        privateKey=key,
+        certificate=crypto.load_certificate(crypto.FILETYPE_PEM, certificate),
         method=getattr(SSL, method) if method else None,
         extraCertChain=[crypto.X509.from_cryptography(one) for one in chain],
         dhParameters=DiffieHellmanParameters(FilePath(dh_file)) if dh_file else None,

@@ -21,7 +21,7 @@ from twisted.python import usage
 
 from ctrader_twisted import contract, log_writer
 from ctrader_twisted.accounts import Account, WatchPolicy
-from ctrader_twisted.config_files import trust_user
+from ctrader_twisted.config_files import may_be_there, trust_user
 from ctrader_twisted.daemon import Daemon, Door
 from ctrader_twisted.entrance import make_doors, make_front
 from ctrader_twisted.errors import ConfigurationError
@@ -103,7 +103,7 @@ def _file(given: str | None, default: str) -> Path | None:
     if given is not None:
         return Path(given)
     # A link that leads nowhere is a mistake, and not a file that is not there.
-    return Path(default) if os.path.lexists(default) else None
+    return Path(default) if may_be_there(Path(default)) else None
 
 
 def makeService(options: Options) -> Daemon:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
 import sys
 from pathlib import Path
 
-from ctrader_twisted import check_config, chores, cli, doctor
+from ctrader_twisted import check_config, chores, cli, config_files, doctor, tap
 from ctrader_twisted.asking import Answer
 from ctrader_twisted.insight import our_version
 from ctrader_twisted.market.links import CHAIN, Holds, Link
@@ -253,6 +254,10 @@ class UserTest(OutputCase):
         status, _, err = self.check("--user", "no-such-user")
         self.assertEqual(status, 1)
         self.assertIn("there is no user no-such-user", err)
+        for wrong in ("9" * 20, "4294967295", "\u0661"):
+            status, _, err = self.run_command("check-config", "--user", wrong)
+            self.assertEqual((status, err.count("\n")), (1, 1))
+            self.assertIn(f"there is no user {wrong}", err)
 
     @needs_root
     def test_files_that_it_cannot_read(self) -> None:
@@ -350,3 +355,28 @@ class UserTest(OutputCase):
             Path("env").chmod(0o600)
             status, _, err = self.check("--env-file", "env", "--user", str(OTHER))
             self.assertNotIn("comment behind", err)
+
+
+class UnseenFilesTest(ChoreCase):
+    """A folder that may not be looked into."""
+
+    def test_no_defaults_instead(self) -> None:
+        """What may be there is read, and the refusal said; the defaults are not used for it."""
+
+        def denied(path: object) -> None:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 0, err)
+        self.patch(config_files.os, "lstat", denied)
+        for name in ("tap.conf", ".env"):
+            self.assertEqual(tap._file(None, name), Path(name))
+        status, _, err = self.run_command("check-config")
+        self.assertEqual(status, 1)
+        self.assertIn("tap.conf cannot be read", err)
+
+    def test_not_there(self) -> None:
+        """What is certainly not there is no mistake."""
+        Path("file").touch()
+        self.assertIsNone(tap._file(None, "tap.conf"))
+        self.assertFalse(config_files.may_be_there(Path("file/tap.conf")))

@@ -279,8 +279,25 @@ class CertificateTest(EntranceCase):
             (f"extraCertChain={self.folder}/key.pem", "there is no usable chain in it"),
             (f"dhParameters={self.folder}/key.pem", "TLS cannot be set up"),
             ("sslmethod=FOO_METHOD", "there is no sslmethod FOO_METHOD"),
+            ("sslmethod=Context", "there is no sslmethod Context"),
+            ("sslmethod=OP_ALL", "there is no sslmethod OP_ALL"),
+            ("sslmethod=TLSv1_METHOD", "TLSv1_METHOD for a server of TLS 1.2 or later"),
+            ("sslmethod=TLS_CLIENT_METHOD", "there is no sslmethod TLS_CLIENT_METHOD"),
         ):
             self.assertIn(words, self.refusal(self.check, more=f":{more}"))
+        for method in entrance.METHODS:
+            self.check(more=f":sslmethod={method}")
+        # Twisted would rather have it said otherwise.
+        self.flushWarnings()
+
+    def test_another_key_beside_the_certificate(self) -> None:
+        """The private key is that of privateKey, whatever else the file of certKey holds."""
+        self.certificate(timedelta(days=-1), timedelta(days=90))
+        self.private_key("other.pem")
+        for first, second in (("other", "cert"), ("cert", "other")):
+            pem = [(self.folder / f"{name}.pem").read_bytes() for name in (first, second)]
+            (self.folder / "both.pem").write_bytes(b"".join(pem))
+            self.check(certificate="both.pem")
 
     def test_no_files(self) -> None:
         """Files that are missing, empty or something else."""
