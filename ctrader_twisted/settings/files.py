@@ -67,7 +67,10 @@ class SecretFile:
         except ConfigurationError as error:
             self._complain(str(error))
             return self._value.reveal()
-        if found != self._value and not self._is_doubtful(found):
+        if found == self._value:
+            # A later half of it is doubted anew.
+            self._doubted = None
+        elif not self._is_doubtful(found):
             self._conceal(found)
             self._value = found
             self.log.info("a new secret was read: {where}", where=self._given.where)

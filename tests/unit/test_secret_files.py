@@ -190,6 +190,18 @@ class DaemonTest(SecretFileCase):
         self.assertEqual(reveal(), FIRST)
 
 
+class DoubtTest(SecretFileCase):
+    """A value that looks half written."""
+
+    def test_doubted_anew(self) -> None:
+        """After the whole value was seen again, the same half of it is doubted once more."""
+        for _ in range(3):
+            self.write(FIRST[:9])
+            self.assertEqual(self.secret.reveal(), FIRST)
+            self.write(FIRST)
+            self.assertEqual(self.secret.reveal(), FIRST)
+
+
 class HomeTest(SynchronousTestCase):
     """Names with ``~``."""
 
