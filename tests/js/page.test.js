@@ -72,6 +72,16 @@ test('a quote knows its ways and its change', () => {
   assert.equal(quote.change.toFixed(3), '0.125');
 });
 
+test('a time from the future does not stop the chart', () => {
+  const quote = new Quote('A');
+  const at = 1_795_000_000_000;
+  const tick = (price, timestamp, receivedAt) => quote.take({ bid: price, ask: price, spread: 0, digits: 1, timestamp, receivedAt }, 1);
+  tick(1, at, at);
+  tick(2, at + 86_400_000, at + 60_000);
+  tick(3, at + 120_000, at + 120_000);
+  assert.deepEqual(quote.candles.of(60).map((one) => one.close), [1, 2, 3]);
+});
+
 test('search: names that begin with it come first, in any case', () => {
   assert.deepEqual(search(['AUDUSD', 'USDJPY', 'EURGBP'], 'usd'), ['USDJPY', 'AUDUSD']);
   assert.deepEqual(search(['A'], ' '), ['A']);

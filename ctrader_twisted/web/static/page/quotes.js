@@ -37,6 +37,19 @@ export class Line {
   }
 }
 
+/** How far the venue's clock may be ahead of the daemon's. */
+const AHEAD_MS = 60_000;
+
+/**
+ * Where a tick belongs on the chart. A time from the future would take all later prices into its
+ * candle, so the time of receipt replaces it.
+ *
+ * @param {import('../ctrader-stream.js').Tick} tick @returns {number} ms since the epoch
+ */
+function chartedAt({ timestamp, receivedAt }) {
+  return receivedAt && timestamp > receivedAt + AHEAD_MS ? receivedAt : timestamp;
+}
+
 /** One symbol. */
 export class Quote {
   /** @param {string} symbol */
@@ -86,8 +99,9 @@ export class Quote {
       this.closed = this.opens = '';
       this.closedUntil = 0;
     }
-    this.line.add(middle, tick.timestamp);
-    this.candles.add(tick.bid, tick.timestamp);
+    const at = chartedAt(tick);
+    this.line.add(middle, at);
+    this.candles.add(tick.bid, at);
   }
 
   /** Since the page opened, as a share of the first price. */
