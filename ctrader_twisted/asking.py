@@ -137,11 +137,13 @@ def sources(
     }
 
 
-def our_address(environ: Mapping[str, str], folder: Path) -> str:
-    """``host:port`` of the daemon of this folder; ConfigurationError if that is not clear."""
+def our_address(environ: Mapping[str, str], folder: Path, tap_conf: Path | None = None) -> str:
+    """``host:port`` of the daemon of this folder, or of the one with that ``tap_conf``;
+    ConfigurationError if that is not clear.
+    """
     from ctrader_twisted.settings import load_web
 
-    return address_of(load_web(**sources(environ, folder)).listen)
+    return address_of(load_web(**sources(environ, folder, tap_conf)).listen)
 
 
 def address_of(listen: str) -> str:

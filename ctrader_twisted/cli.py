@@ -214,6 +214,10 @@ def add_doctor(subcommands: Subcommands) -> None:
     )
     add_daemon(parser)
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of tap.conf")
+    parser.add_argument(
+        "--env-file", type=Path, metavar="FILE", help="instead of .env, when no daemon answers"
+    )
     parser.set_defaults(run=run_doctor)
 
 
@@ -223,7 +227,7 @@ def run_doctor(arguments: argparse.Namespace) -> int:
 
     url = arguments.url
     try:
-        url = url or f"http://{our_address(os.environ, Path())}"
+        url = url or f"http://{our_address(os.environ, Path(), arguments.config)}"
     except ConfigurationError:
         url = ""
     return doctor.run(
@@ -234,6 +238,8 @@ def run_doctor(arguments: argparse.Namespace) -> int:
         as_json=arguments.json,
         out=sys.stdout,
         err=sys.stderr,
+        tap_conf=arguments.config,
+        dotenv=arguments.env_file,
     )
 
 

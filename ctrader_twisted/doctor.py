@@ -46,10 +46,13 @@ def run(
     as_json: bool,
     out: TextIO,
     err: TextIO,
+    tap_conf: Path | None = None,
+    dotenv: Path | None = None,
 ) -> int:
     """Ask the daemon at ``url`` ("": not known), or look ourselves; 0 when no link is broken.
 
-    ``is_asked_for``: the user named that daemon. Without a symbol a default is checked, for which
+    ``is_asked_for``: the user named that daemon. ``tap_conf`` and ``dotenv``: configuration files
+    to use instead of those in the current folder. Without a symbol a default is checked, for which
     it is no fault if it does not exist or if no client wants it.
     """
     name = symbol or USUAL_SYMBOL
@@ -65,7 +68,7 @@ def run(
     if report is None:
         err.write(f"{why[0].upper()}{why[1:]}, so this is tried from here.\n\n")
         err.flush()
-        report = summary(name, list(examine(name)))
+        report = summary(name, list(examine(name, tap_conf, dotenv)))
     if symbol is None:
         report = without_a_name(report)
     if as_json:
@@ -118,11 +121,13 @@ def ask_daemon(url: str, symbol: str, key: str) -> contract.Diagnosis:
 # -- without a daemon -----------------------------------------------------------------------------
 
 
-def examine(symbol: str) -> Iterator[Link]:
+def examine(
+    symbol: str, tap_conf: Path | None = None, dotenv: Path | None = None
+) -> Iterator[Link]:
     """Everything that the daemon would need, up to the first thing that is missing."""
     process = Link("process", Holds.NO, cause="no daemon runs here", advice="Start the daemon.")
     try:
-        settings = load(**sources(os.environ, Path()))
+        settings = load(**sources(os.environ, Path(), tap_conf, dotenv))
         bundle = read_authorities(settings.venue.ca_file) if settings.venue.ca_file else None
         door = door_of(settings, bundle)
     except ConfigurationError as error:

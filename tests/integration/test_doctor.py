@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 
-from ctrader_twisted import doctor
+from ctrader_twisted import cli, doctor
 from ctrader_twisted.errors import ConfigurationError
 from ctrader_twisted.market.links import Holds, Link, first_broken
 from ctrader_twisted.simulator.service import Simulator
@@ -224,3 +224,19 @@ async def test_without_a_daemon_the_venue_is_tried(
         assert broken is not None
         assert (broken.name, links[-1].name) == ("process", "process"), links
         assert "not used in full: block 1 (line 1) cannot be read" in links[0].cause
+
+
+@bounded(10)
+async def test_without_a_daemon_named_files_are_read(tmp_path: Any) -> None:
+    """A service's credentials are in a file of another name, and its settings elsewhere."""
+    (tmp_path / "tap.conf").write_text("[web]\nlisten = unix:/nowhere/at.all\n")
+    (tmp_path / "env").write_text("CTRADER_ENV=live\nCTRADER_CLIENT_ID=7_app\n")
+    (tmp_path / "env").chmod(0o600)
+    named = ["--config", str(tmp_path / "tap.conf"), "--env-file", str(tmp_path / "env")]
+    arguments = cli.make_parser().parse_args(["doctor", "--json", *named])
+    out = io.StringIO()
+    with redirect_stdout(out), redirect_stderr(io.StringIO()):
+        assert arguments.run(arguments) == 1
+    report = msgspec.json.decode(out.getvalue())
+    assert report["first_broken"] == "configuration"
+    assert "CTRADER_CLIENT_SECRET" in report["cause"]
