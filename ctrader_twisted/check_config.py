@@ -138,7 +138,7 @@ def notes_on_users(
 
 
 def say_verdict(paint: Paint, count: int) -> None:
-    """Print the last line: the daemon can start, with so many warnings."""
+    """Print the last line: the daemon can start, with ``count`` warnings."""
     warned = f", with {count} warning{'s' * (count > 1)}" if count else ""
     good = paint.good("The daemon can start with these settings")
     sys.stderr.write(f"{good}{warned} (checked as {user_name(os.geteuid())}).\n")

@@ -250,18 +250,16 @@ def run_check_config(arguments: argparse.Namespace) -> int:
     for note in (*settings.notes, *check_config.notes_on_users(arguments.user, settings, files)):
         sys.stderr.write(f"note: {note}\n")
     warnings = [*settings.warnings, *check_config.closed_program(arguments.user)]
+    warnings += [f"trusted_proxies is too wide: {reason}" for reason in too_wide(settings.web)]
     for warning in warnings:
         sys.stderr.write(f"warning: {warning}\n")
-    for reason in too_wide(settings.web):
-        sys.stderr.write(f"warning: trusted_proxies is too wide: {reason}\n")
     try:
         if settings.venue.ca_file is not None:
             bundle = read_authorities(settings.venue.ca_file)
             if bundle.skipped:
-                sys.stderr.write(
-                    f"warning: the CA file {settings.venue.ca_file} is not used in full: "
-                    f"{bundle.skipped_shown()}\n"
-                )
+                place, skipped = settings.venue.ca_file, bundle.skipped_shown()
+                warnings.append(f"the CA file {place} is not used in full: {skipped}")
+                sys.stderr.write(f"warning: {warnings[-1]}\n")
         if not settings.web.listen.startswith("systemd:"):
             # Only systemd can tell where its socket listens.
             make_doors(settings.web, clock=Clock(), metrics=Metrics())
