@@ -36,7 +36,7 @@ from ctrader_twisted.web.lobby import Lobby
 
 T = TypeVar("T")
 BACKLOG = 4096
-# Of a socket file: its owner and its group.
+# Mode of a socket file: its owner and its group may connect.
 SOCKET_MODE = "660"
 
 
@@ -222,7 +222,7 @@ class Daemon(LoggingService):
 
 
 def _with_defaults(listen: str) -> str:
-    """``listen`` with our defaults for what it does not say.
+    """``listen`` with our defaults for the arguments that it leaves out.
 
     Twisted lets 50 connections wait to be accepted; when a network comes back, or we do,
     thousands of browsers come in the same second, and those beyond wait a second or more.
@@ -236,7 +236,7 @@ def _with_defaults(listen: str) -> str:
 
 
 def _has(listen: str, argument: str) -> bool:
-    # A colon after a backslash belongs to a name.
+    # A colon after a backslash is part of a value.
     return re.search(rf"(?<!\\):{argument}=", listen) is not None
 
 

@@ -84,7 +84,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read every source; one that is wrong ends the process with one sentence."""
         if self.parent and self.parent.get("uid") is not None:
-            # twistd gives root's rights up only after this, and files are read then, too.
+            # twistd changes to this user only later, and files are read again after that.
             trust_user(self.parent["uid"])
         given = {key.option: self[key.option] for key in describe() if not key.secret}
         self.sources: dict[str, Any] = {
@@ -102,7 +102,7 @@ class Options(usage.Options):
 def _file(given: str | None, default: str) -> Path | None:
     if given is not None:
         return Path(given)
-    # A link that leads nowhere is a mistake, and not a file that is not there.
+    # A broken link is a mistake to report, not a missing file.
     return Path(default) if may_be_there(Path(default)) else None
 
 
@@ -130,7 +130,8 @@ def makeService(options: Options) -> Daemon:
         sentence = located(str(error), explain(**options.sources))
         raise SystemExit(f"ctrader-stream: {sentence}") from None
     daemon.log_observer = log_observer(options.parent or {})
-    # Twistd says goodbye after that, and then the process may end by a signal, without more ado.
+    # Twistd logs a last line after this trigger and may then end the process by a signal, which
+    # skips atexit.
     reactor.addSystemEventTrigger("after", "shutdown", log_writer.finish_all)
     return daemon
 
@@ -281,9 +282,9 @@ def make_account(
 
 
 def secret_of(settings: Settings, name: str) -> Callable[[], str]:
-    """What gives a secret's text; for one in a file, what the file holds at each call."""
+    """Return a function that returns a secret's text; it reads a secret file at each call."""
     value: Secret = getattr(settings.venue, name)
-    # A simulator in-process knows the value of the start.
+    # A simulator in this process accepts the value of the start only.
     given = None if settings.venue.embedded else settings.secret_files.get(name)
     return value.reveal if given is None else SecretFile(given, value, conceal).reveal
 

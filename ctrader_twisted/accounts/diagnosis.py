@@ -78,7 +78,8 @@ def _symbol(feed: Feed, symbol: Symbol) -> Link:
         code, cause = "SYMBOL_DISABLED", f"{symbol.name} is not enabled{_list_again(feed)}"
         return Link("symbol", Holds.NO, cause=cause, advice=advice_for(code), code=code)
     if feed.listing.fault:
-        cause = f"{symbol.description}; by an older list: {feed.listing.fault}{_list_again(feed)}"
+        known = f"known by an older list: {feed.listing.fault}{_list_again(feed)}"
+        cause = f"{symbol.description}; {known}"
         return Link("symbol", Holds.OK, cause=cause.lstrip("; "))
     if feed.catalogue is not None and feed.catalogue.former(symbol.name) is not None:
         cause = f"not in the venue's newest list, known by an older one{_list_again(feed)}"

@@ -72,7 +72,7 @@ class Listing:
             self._note_lost(before.names, catalogue.names)
         if catalogue.shadowed:
             self.log.warn(
-                "{count} symbols have the name or id of another, and cannot be had",
+                "{count} symbols have the name or id of another, and are left out",
                 count=len(catalogue.shadowed),
             )
         return True
@@ -122,10 +122,10 @@ class Listing:
             self._doubted_since = self._clock.seconds()
         self._metrics.count("symbol_lists_rejected")
         self.fault = (
-            f"the venue's last list has {len(listed.names)} symbols that can be had, the one "
-            f"before it had {len(before.names)}"
+            f"the venue's newest list has {len(listed.names)} enabled symbols, the one before it "
+            f"had {len(before.names)}"
         )
-        self.log.warn("list of symbols not believed: {fault}; the old one stays", fault=self.fault)
+        self.log.warn("list of symbols rejected: {fault}; the old one stays", fault=self.fault)
 
     def _note_lost(self, before: Collection[str], now: Collection[str]) -> None:
         lost = set(before).difference(now)

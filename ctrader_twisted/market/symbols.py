@@ -15,10 +15,9 @@ class Catalogue:
     """The symbols of one account at one venue. Ids must never be carried to another.
 
     Names are compared upper-case. Of two enabled symbols whose names differ in case only, and of
-    two entries with the same id, the one that was used before counts, else one that was known
-    before, else the first;
-    ``shadowed`` holds the others. Symbols of earlier lists stay known: one that the newest list
-    lacks is still found by its id and name, but is not in ``names``.
+    two entries with the same id, the one that was used before is kept, else one that was known
+    before, else the first; ``shadowed`` holds the others. Symbols of earlier lists stay known: one
+    that the newest list lacks is still found by its id and name, but is not in ``names``.
     """
 
     def __init__(self, symbols: Iterable[Symbol], before: Catalogue | None = None) -> None:

@@ -130,10 +130,10 @@ class SimulatorSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the daemon is told.
+    """All settings of the daemon.
 
-    ``notes`` are the decisions to log at start, ``warnings`` what is allowed and looks wrong.
-    ``secret_files``: where those secrets stand, by name, that stand in files of their own.
+    ``notes``: decisions to log at start. ``warnings``: values that are allowed but probably wrong.
+    ``secret_files``: the secrets that are in files of their own, by name.
     """
 
     venue: VenueSettings
@@ -263,7 +263,7 @@ class _Places:
         return self._by_name.get(("venue", name), f"[venue] {name} (by default)")
 
 
-# -- what is allowed and looks wrong --------------------------------------------------------------
+# -- warnings: values that are allowed but probably wrong -----------------------------------------
 
 
 def _odd_values(given: Layer, venue: dict[str, Any], where: _Places) -> Iterator[str]:

@@ -49,19 +49,19 @@ class SecretFile:
 
     def __init__(self, given: Given, value: Secret, conceal: Callable[[Secret], None]) -> None:
         """``value``: what the file held at start. ``conceal`` is called with each new value before
-        that is used anywhere.
+        the value is used anywhere.
         """
-        # The process may change its folder after its start.
+        # Absolute, since twistd changes its working directory after the start.
         path = whole_path(given.text.strip())
         self._given = replace(given, text=str(path))
         self._value = value
         self._conceal = conceal
         self._complaint = ""
-        # A value that looked half written when it was read for the first time.
+        # A value that looked half written; it is used if the next read finds it again.
         self._doubted: Secret | None = None
 
     def reveal(self) -> str:
-        """The text of the secret as it is now."""
+        """Read the file and return the text of the secret."""
         try:
             found = Secret(read_secret(self._given))
         except ConfigurationError as error:
@@ -78,7 +78,9 @@ class SecretFile:
         return self._value.reveal()
 
     def _is_doubtful(self, found: Secret) -> bool:
-        """True, once, for a value that is the beginning of the last one, or much shorter."""
+        """Return True, once, for a value that may be half written: it is the beginning of the last
+        one, or much shorter.
+        """
         text, last = found.reveal(), self._value.reveal()
         is_partial = last.startswith(text) or len(text) * 2 < len(last)
         if not is_partial or found == self._doubted:
@@ -93,7 +95,7 @@ class SecretFile:
 
 
 def check_readable(path: Path, where: str) -> None:
-    """ConfigurationError for a file that is not read later, by the rules of `config_files`."""
+    """Raise ConfigurationError for a file that `config_files` would refuse to read."""
     try:
         check_file(path)
     except (FileRefused, OSError) as problem:

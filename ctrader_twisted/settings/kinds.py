@@ -105,7 +105,7 @@ def _parse_file(text: str) -> Path:
     try:
         # Absolute, because a daemon changes its working directory after it has read its settings.
         path = whole_path(text)
-        # Not opened here: to open a named pipe is to wait for its other end.
+        # Not opened here: opening a named pipe would wait for its other end.
         if os.access(path, os.R_OK, effective_ids=True):
             return path
     except OSError as problem:

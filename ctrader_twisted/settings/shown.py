@@ -34,7 +34,7 @@ def bad_value(key: Key, text: str) -> str:
 
 
 def shown_text(text: str, longest: int = 80) -> str:
-    """A text as it stands in a sentence; only its length, where it may be a secret."""
+    """A text for use in a sentence; only its length if it may be a secret."""
     if len(text) > longest or may_be_secret(text):
         return f"a text of {len(text)} characters"
     return ascii(text)
@@ -52,9 +52,9 @@ _PREFIX = re.compile(r"(?P<name>(export\s+)?[A-Z][A-Z0-9_]{3,}\s*=\s*(?=[^=\s]))
 
 
 def odd_text(raw: str) -> str:
-    """What is probably not meant to be part of a value, for a sentence; empty for nothing odd.
+    """The end of a sentence about quotes, a comment or blanks in a value; empty without any.
 
-    Shells and readers of .env take quotes and comments away; `docker run --env-file` and unit files
+    Shells and readers of .env remove quotes and comments; `docker run --env-file` and unit files
     with ``Environment=`` do not. The value is not repeated, since it can be a secret.
     """
     text = raw.strip()

@@ -262,7 +262,7 @@ def _look_for_strays(environ: Mapping[str, str], notes: list[str]) -> None:
 
 
 def _look_for_a_setting(name: str, where: str, notes: list[str]) -> None:
-    """Note a name that is not read and that is one of ours, or nearly."""
+    """Note an ignored name that is probably meant for one of our settings."""
     advice = _meant(name)
     if not advice and name.upper().startswith("CTRADER_"):
         near = difflib.get_close_matches(name.upper(), _ENVIRONMENT_NAMES, n=1, cutoff=0.85)
@@ -272,16 +272,14 @@ def _look_for_a_setting(name: str, where: str, notes: list[str]) -> None:
 
 
 def _meant(name: str) -> str:
-    """Which names are meant by one that has the name of a setting, but not our prefix, or another
-    one; empty for none.
-    """
+    """A question for a name that is a setting with a wrong prefix; otherwise empty."""
     has_prefix = name.upper().startswith("CTRADER_")
     plain = re.sub(r"^(CTRADER_)?(STREAM_)?", "", name.upper())
     meant = [
         key.environment_name
         for key in KEYS
         if plain == f"{key.section}_{key.name}".upper()
-        # Single words are names of others as well: only with our prefix they can be ours.
+        # Single words are names of other programs, too, so they need our prefix.
         or (plain == key.name.upper() and (has_prefix or "_" in plain))
     ]
     section, _, name = plain.lower().partition("_")

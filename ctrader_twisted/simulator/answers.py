@@ -295,7 +295,7 @@ def _known(venue: Venue, account_id: int, symbol_ids: Any) -> list[int]:
     return known
 
 
-#: What can be answered without being done.
+#: Requests that can be confirmed without being done.
 PRETENDED: dict[str, type[Any]] = {
     "ProtoOASubscribeSpotsReq": api_pb2.ProtoOASubscribeSpotsRes,
     "ProtoOAUnsubscribeSpotsReq": api_pb2.ProtoOAUnsubscribeSpotsRes,

@@ -97,7 +97,7 @@ def full_symbol(instrument: Instrument) -> model_pb2.ProtoOASymbol:
             for start, end in hours.intervals
         ],
         scheduleTimeZone=hours.time_zone,
-        # The same twice: in cents for old clients, and times 10^8.
+        # The commission in two fields: in cents for old clients, and times 10^8.
         commission=250,
         commissionType=model_pb2.USD_PER_LOT,
         preciseTradingCommissionRate=250_000_000,

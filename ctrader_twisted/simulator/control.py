@@ -34,7 +34,7 @@ _HTTP = re.compile(rb"[!-~]+ +[!-~]+ +HTTP/[0-9]", re.IGNORECASE)
 
 
 def is_object(line: bytes) -> bool:
-    """Is this line a JSON object?"""
+    """Return True if the line is a JSON object."""
     try:
         _decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -99,7 +99,7 @@ class ControlConnection(LineOnlyReceiver):
     def __init__(self, controls: Controls, everybody: set[ControlConnection]) -> None:
         self._controls = controls
         self._everybody = everybody
-        # The first line has been a JSON object.
+        # Whether the first line was a JSON object.
         self._speaks_json = False
 
     def connectionMade(self) -> None:

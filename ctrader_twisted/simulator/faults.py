@@ -294,7 +294,7 @@ class News:
         )
 
     def newer_values(self, number: EnumNumber = 99) -> int:
-        """An execution, and in it an order, of types that no definition has."""
+        """Send an execution event, with an order in it, of types that no definition has."""
         trade = model_pb2.ProtoOATradeData(symbolId=1, volume=100_000, tradeSide=model_pb2.BUY)
         order = model_pb2.ProtoOAOrder(
             orderId=1, tradeData=trade, orderType=number, orderStatus=number

@@ -24,7 +24,7 @@ class Rule:
     copies: int = 1
     careless: bool = False
     refusal: Refusal | None = None
-    # The answer without the work; and what is changed in an answer before it is sent.
+    # Confirm the request without doing it; change the answer before it is sent.
     pretended: bool = False
     edit: Callable[[Any], None] | None = None
 

@@ -257,8 +257,8 @@ class VenueConnection(Int32StringReceiver):
             answer.afterwards()
 
     def _answer(self, request: Request, pretended: bool) -> Answer:
-        """Through the gates: maintenance, application, account. Only who is through all of them
-        learns that a request is not served.
+        """Check maintenance, application and account, in this order, and then serve the request.
+        The venue says that a request is not served only after these checks.
         """
         venue, message, kind = self._venue, request.message, type(request.message)
         self._refuse_in_maintenance()

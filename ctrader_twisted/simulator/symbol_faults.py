@@ -1,4 +1,4 @@
-"""What the venue can be made to say wrongly of its symbols and subscriptions.
+"""Faults on demand: wrong lists and details of symbols, and false confirmations.
 
 Every public method is a switch, as in `faults`; ``times`` 0 means until cleared.
 """
@@ -18,13 +18,13 @@ _LIST, _DETAILS = "ProtoOASymbolsListReq", "ProtoOASymbolByIdReq"
 
 
 class SymbolFaults:
-    """Lists and details that are not whole, and subscriptions that are none."""
+    """Switches for incomplete or wrong symbol data, and for false or lost subscriptions."""
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
 
     def list_short(self, kept: Count = 0, times: Count = 1) -> int:
-        """Only the first ``kept`` symbols are in the list."""
+        """List only the first ``kept`` symbols."""
 
         def edit(reply: Any) -> None:
             del reply.symbol[kept:]
@@ -32,11 +32,11 @@ class SymbolFaults:
         return self._edit(_LIST, edit, times)
 
     def list_without(self, symbols: tuple[str, ...] = ("EURUSD",), times: Count = 1) -> int:
-        """These symbols are not in the list."""
+        """Leave these symbols out of the list."""
         return self._edit(_LIST, self._leave_out(symbols), times)
 
     def list_disabled(self, symbols: tuple[str, ...] = (), times: Count = 1) -> int:
-        """The list says of these symbols (of none named: of all) that they are not enabled."""
+        """List these symbols (all, if none is named) as not enabled."""
         ids = self._ids(symbols)
 
         def edit(reply: Any) -> None:
@@ -48,7 +48,7 @@ class SymbolFaults:
     def list_renamed(
         self, symbols: tuple[str, ...] = ("EURUSD",), suffix: str = ".x", times: Count = 1
     ) -> int:
-        """These symbols have other names in the list."""
+        """List these symbols under other names."""
         ids = self._ids(symbols)
 
         def edit(reply: Any) -> None:
@@ -59,8 +59,8 @@ class SymbolFaults:
         return self._edit(_LIST, edit, times)
 
     def list_twice(self, how: Literal["ids", "names"] = "ids", times: Count = 1) -> int:
-        """Each symbol is in the list twice: the same id under two names, or the name for two ids.
-        The false entry comes first.
+        """List each symbol twice: its id under two names, or its name for two ids. The false entry
+        comes first.
         """
 
         def edit(reply: Any) -> None:
@@ -78,11 +78,11 @@ class SymbolFaults:
         return self._edit(_LIST, edit, times)
 
     def details_without(self, symbols: tuple[str, ...] = (), times: Count = 1) -> int:
-        """The details leave out these symbols (of none named: all)."""
+        """Leave these symbols (all, if none is named) out of the details."""
         return self._edit(_DETAILS, self._leave_out(symbols), times)
 
     def details_short(self, kept: Count = 1, times: Count = 1) -> int:
-        """Only the first ``kept`` symbols that were asked for are described."""
+        """Describe only the first ``kept`` of the symbols that were asked for."""
 
         def edit(reply: Any) -> None:
             del reply.symbol[kept:]
@@ -90,7 +90,7 @@ class SymbolFaults:
         return self._edit(_DETAILS, edit, times)
 
     def pretend(self, request: str = "ProtoOASubscribeSpotsReq", times: Count = 1) -> int:
-        """Answer that a subscription was begun or ended (nothing else), and do nothing."""
+        """Confirm a request to subscribe or unsubscribe without doing it."""
         name = REGISTRY.find(request).class_name
         if name not in PRETENDED:
             raise LookupError(f"{name} cannot be pretended; there are: {', '.join(PRETENDED)}")
@@ -98,7 +98,7 @@ class SymbolFaults:
         return 0
 
     def forget_spots(self, symbols: tuple[str, ...] = ()) -> int:
-        """End subscriptions to these symbols (of none named: to all), and tell nobody."""
+        """End subscriptions to these symbols (all, if none is named) without an event."""
         ids, number = self._ids(symbols), 0
         for connection in self._venue.connections:
             for account_id in connection.accounts:
@@ -109,7 +109,7 @@ class SymbolFaults:
         return number
 
     def clear(self) -> None:
-        """Say the truth again: the rules are cleared with those of all other replies."""
+        """Do nothing: these rules are cleared together with all others."""
 
     # -- inside
 

@@ -78,7 +78,7 @@ def make_view(
 
 
 def _endpoint(reactor: Any, url: str) -> IStreamClientEndpoint:
-    """Where to connect; `wss` verifies the certificate against the system's authorities."""
+    """The endpoint to connect to; `wss` verifies the certificate by the system's authorities."""
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "wss"
     return HostEndpoint(

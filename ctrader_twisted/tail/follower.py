@@ -98,7 +98,7 @@ class Follower:
         self._delay_s = FIRST_DELAY_S
         self._not_before_s = 0.0
         self._refused: dict[str, str] = {}
-        # Symbols that were confirmed once: one answer does not end those.
+        # Symbols that were confirmed once: a later refusal is not final for them.
         self._confirmed: set[str] = set()
         self._unavailable: dict[str, str] = {}
         self._ask_again: IDelayedCall | None = None
@@ -299,7 +299,7 @@ class Follower:
                 self._confirmed.add(key)
         if key in self._confirmed or not is_refused:
             self._take_availability(key, symbol, reason if is_refused or code else "")
-            # The daemon does not keep what it refuses.
+            # The daemon does not keep a refused symbol, so it has to be asked for again.
             if is_refused and self._ask_again is None and self._status is None:
                 self._ask_again = self._clock.callLater(LONGEST_DELAY_S, self._subscribe)
             return
@@ -308,7 +308,7 @@ class Follower:
             self._view.refused(self._symbols.get(key, symbol), reason)
 
     def _take_availability(self, key: str, symbol: str, reason: str) -> None:
-        """A symbol that we keep: ``reason`` says why there are no prices now."""
+        """Note a change of a subscribed symbol; ``reason``: why it has no prices, else empty."""
         before = self._unavailable.get(key, "")
         if reason and reason != before:
             self._unavailable[key] = reason

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from OpenSSL import SSL
 from twisted.internet import error as twisted_error
 
+from ctrader_twisted import config_files
 from ctrader_twisted.errors import CtraderError
 
 DETAIL_LIMIT = 200
@@ -165,7 +166,7 @@ _SOCKET_WORDS: tuple[tuple[tuple[type[BaseException], ...], int, str], ...] = (
     (
         (twisted_error.ConnectionRefusedError, ConnectionRefusedError),
         errno.ECONNREFUSED,
-        "nobody listens there (connection refused)",
+        "nothing listens there (connection refused)",
     ),
     (
         (TimeoutError, twisted_error.TimeoutError),
@@ -174,7 +175,7 @@ _SOCKET_WORDS: tuple[tuple[tuple[type[BaseException], ...], int, str], ...] = (
     ),
     ((twisted_error.NoRouteError,), errno.ENETUNREACH, "there is no way to that network"),
     ((), errno.EHOSTUNREACH, "there is no way to that host"),
-    ((twisted_error.ConnectBindError,), errno.EADDRNOTAVAIL, "no local port could be had"),
+    ((twisted_error.ConnectBindError,), errno.EADDRNOTAVAIL, "no local port is free"),
     ((twisted_error.UserError,), -1, "no answer yet when the attempt was given up"),
 )
 
@@ -196,4 +197,4 @@ def place(host: str, port: int, address: str = "") -> str:
 
 def printable(text: str) -> str:
     """Foreign text for a log line or a terminal: cut, and without control characters."""
-    return "".join(one if one.isprintable() else "?" for one in text)[:DETAIL_LIMIT]
+    return config_files.printable(text)[:DETAIL_LIMIT]

@@ -30,13 +30,13 @@ from ctrader_twisted.upstream.reasons import reason_of
 from ctrader_twisted.wire.codec import Envelope, decode, encode
 
 CAP_BYTES = 1 << 24
-# A long list may take so long to arrive, as long as its bytes come in.
+# Seconds for one frame to arrive, such as a long list of symbols over a slow line.
 FRAME_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Door:
-    """Where to knock, and as whom."""
+    """The venue's address and our credentials."""
 
     host: str
     port: int
@@ -78,7 +78,7 @@ def _resolve(door: Door) -> list[str]:
 
 
 def _open(door: Door, addresses: list[str]) -> Generator[Link, None, BlockingTls]:
-    """Yield the links of socket and TLS; return the connection."""
+    """Connect by TCP and TLS: yield the links of both, and return the connection."""
     tried = open_tls(door.host, door.port, addresses, door.authorities, timeout_s=door.timeout_s)
     if tried.tls is None and not tried.failed:
         unreachable = Unreachable(door.host, door.port, tried.unreachable)
@@ -150,7 +150,7 @@ class _Talk:
 
 
 def _readable(frame: bytes, message_id: str) -> Envelope:
-    """One frame decoded; only an answer with this id has to be readable."""
+    """Decode one frame. An unreadable payload raises only if the frame answers ``message_id``."""
     try:
         return decode(frame)
     except PayloadError as error:
@@ -184,9 +184,9 @@ def _listed(talk: _Talk, door: Door, name: str) -> Link:
 
 
 def _similar(name: str, names: Iterable[str]) -> str:
-    """Advice: which symbols of the broker are called nearly so."""
+    """Advice that lists symbols of the broker with similar names."""
     wanted = name.upper()
-    # A suffix (EURUSD.r) or a separator (EUR/USD) is all that differs most of the time.
+    # Most names differ only by a suffix (EURUSD.r) or a separator (EUR/USD).
     plain = {known: re.sub(r"[^A-Z0-9]", "", known.upper()) for known in names}
     found = [known for known, text in plain.items() if text.startswith(re.sub(r"\W", "", wanted))]
     found += get_close_matches(wanted, list(plain), n=3)

@@ -287,7 +287,7 @@ class Pursuit:
         self._put_off(error, symbol_id, max(delay_s, advised_s(error, 0.0)))
 
     def _leave_alone(self, error: Exception, symbol_id: int) -> None:
-        """One that cannot be had now, and that will heal: later, without holding up others."""
+        """Ask for an id later, without holding up others, since its failure is temporary."""
         if not isinstance(error, VenueRefusal):
             error = VenueRefusal(NO_ANSWER, str(error))
         self._put_off(error, symbol_id, RETRY_MAX_S)

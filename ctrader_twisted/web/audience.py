@@ -151,12 +151,12 @@ class Audience:
         for client in concerned:
             client.want_changed(wanted)
         if self.client_log.has_room():
-            now = "cannot be had now" if wanted.code else "is had again"
+            now = "is unavailable" if wanted.code else "is available again"
             # With the correlation id of whoever it was for that the venue, or its list, was asked.
             self.log.info(
                 "clients told that {symbol!r} {what}: {count}{why}",
                 symbol=wanted.name,
-                what="cannot be had" if wanted.is_refused else now,
+                what="is refused" if wanted.is_refused else now,
                 count=len(concerned),
                 why=f" ({wanted.code})" if wanted.code else "",
                 code=wanted.code,

@@ -132,7 +132,7 @@ class Scrape:
             )
         yield CounterMetricFamily(
             PREFIX + "log_lines_lost",
-            "Log lines dropped since what they are written to took none",
+            "Log lines dropped since their target took none",
             value=float(self._gauges.log_lines_lost()),
         )
         yield from self._counted()
@@ -164,7 +164,7 @@ class Scrape:
         yield _gauge("subscriptions", "Symbols that the venue confirmed", gauges.subscriptions())
         unavailable = GaugeMetricFamily(
             PREFIX + "symbols_unavailable",
-            "Symbols that clients want and that cannot be had now, by reason",
+            "Symbols that clients want and that are unavailable, by code",
             labels=["code"],
         )
         # A series that exists from the beginning can be watched for its first change.

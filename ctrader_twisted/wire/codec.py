@@ -26,7 +26,7 @@ SPOT = int(api_pb2.PROTO_OA_SPOT_EVENT)
 SPOT_HEAD_SIZE = 5
 SPOT_HEADS = {SPOT_HEAD_SIZE + size: b"\x08\xd3\x10\x12" + bytes((size,)) for size in range(1, 128)}
 
-# How many missing fields an error names.
+# How many missing fields an error names at most.
 MOST_NAMED = 5
 
 
@@ -187,7 +187,7 @@ def has_unknown_fields(message: Message) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    """Some names as one text: a list of a thousand symbols may lack a thousand fields."""
+    """The first names as text; bounded, since a list of symbols may lack a field in each."""
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
     return ", ".join(names[:MOST_NAMED]) + more
 

@@ -82,7 +82,7 @@ class House:
     """The venue, its switches, and the daemon, at one address however often it is restarted."""
 
     def __init__(self, folder: Path, *, rate: float, symbols: int, private: bool = False) -> None:
-        """``private``: nobody gets in without ``key``, not even from this machine."""
+        """``private``: every client needs ``key``, also one on this machine."""
         self.folder = folder
         self._options: list[str] = []
         if private:

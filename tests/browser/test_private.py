@@ -1,4 +1,4 @@
-"""A daemon that asks for an API key, as somebody sees it who opens the page for the first time."""
+"""The page of a daemon that requires an API key, at a user's first visit."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.browser.page import Page
 
 @pytest.fixture(scope="module")
 def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A venue, and a daemon that lets nobody in without a key."""
+    """A venue, and a daemon that requires a key."""
     running = House(tmp_path_factory.mktemp("private"), rate=200, symbols=10, private=True)
     yield running
     running.stop()

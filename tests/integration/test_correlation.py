@@ -129,10 +129,10 @@ async def test_from_a_websocket_to_the_venue_and_back(tmp_path: Path) -> None:
         ("answered", DIGITS),
         ("refused", PRICES),
         ("also", "subscribe: symbol 2 refused: INVALID_REQUEST: not this one; again in 2 s"),
-        ("also", "clients told that 'GBPUSD' cannot be had now: 1 (INVALID_REQUEST)"),
+        ("also", "clients told that 'GBPUSD' is unavailable: 1 (INVALID_REQUEST)"),
         ("sent", PRICES),
         ("answered", PRICES),
-        ("also", "clients told that 'GBPUSD' is had again: 1"),
+        ("also", "clients told that 'GBPUSD' is available again: 1"),
     ]
     first, second = sorted({one["correlation_id"] for one in sent} - {"desk-7.1", "desk-7.2"})
     assert (first[:4], first[-2:]) == ("own:", "-1")

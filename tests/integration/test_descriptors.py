@@ -48,7 +48,7 @@ class Crowd:
         self._sockets: list[socket.socket] = []
 
     def come(self, count: int, octets: bytes) -> None:
-        """So many connect and say something; whoever is refused is refused."""
+        """Open so many connections and send something; some may be refused."""
         for _ in range(count):
             one = socket.socket()
             one.settimeout(2)

@@ -138,7 +138,7 @@ def a_pipe() -> Iterator[tuple[FileIO, int]]:
 
 
 def taken(reading: FileIO) -> str:
-    """What is in the pipe now."""
+    """Read what is in the pipe now."""
     return (reading.read(1 << 20) or b"").decode()
 
 

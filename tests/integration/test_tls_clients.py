@@ -331,7 +331,7 @@ async def test_no_address_at_all(client: str, monkeypatch: pytest.MonkeyPatch) -
     else:
         said = await by_any(client, port)
     where = f"venue.example:{port} (127.0.0.2, 127.0.0.3)"
-    assert f"{where}: nobody listens there (connection refused)" in said
+    assert f"{where}: nothing listens there (connection refused)" in said
 
 
 @bounded(30)
@@ -425,5 +425,5 @@ async def test_https_client() -> None:
             Answering.answer = answer
             with pytest.raises(RequestFailed, match=re.escape(words)):
                 await client.request("GET", url)
-    with pytest.raises(Unreachable, match="nobody listens there"):
+    with pytest.raises(Unreachable, match="nothing listens there"):
         await client.request("GET", url)

@@ -79,7 +79,7 @@ async def test_nobody_is_there() -> None:
     async with serving(Deaf) as port:
         pass
     async with Running(venue_at(port)) as running:
-        await refused(running, "nobody listens there (connection refused)")
+        await refused(running, "nothing listens there (connection refused)")
 
 
 @bounded(30)

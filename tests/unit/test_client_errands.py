@@ -103,8 +103,8 @@ class BeforeTheListTest(StreamCase):
         self.ready()
         self.turn(2)
         self.assertEqual(
-            [(one["message"], one["correlation_id"]) for one in self.log.about("cannot be had")],
-            [("clients told that 'NO\\nSUCH' cannot be had: 3 (UNKNOWN_SYMBOL)", "desk-7.1")],
+            [(one["message"], one["correlation_id"]) for one in self.log.about("is refused")],
+            [("clients told that 'NO\\nSUCH' is refused: 3 (UNKNOWN_SYMBOL)", "desk-7.1")],
         )
 
     def test_a_flood(self) -> None:

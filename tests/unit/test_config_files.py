@@ -1,4 +1,4 @@
-"""Configured files: what they must be, and who must not be able to change them."""
+"""Rules for configured files: kind, size, owner and mode of the file and of its folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BROKER = {
 
 
 def needs_root(test: Callable[..., None]) -> Callable[..., None]:
-    """A test that gives files away, or becomes somebody else: only root can. CI runs as root."""
+    """A test that changes owners of files, or its own user, as only root can. CI runs as root."""
 
     def tested(case: Any) -> None:
         if IS_ROOT:
@@ -103,7 +103,7 @@ class WritableTest(FileCase):
     """Files that others can change."""
 
     def test_modes(self) -> None:
-        """Whoever else may write is one too many; the sentence says what to type."""
+        """A file that other users may write is refused, with the command that mends it."""
         self.patch(config_files, "_is_private_group", lambda found: False)
         for kind, read in self.kinds().items():
             for mode in WRITABLE:
@@ -115,7 +115,7 @@ class WritableTest(FileCase):
                     self.assertIn(str(path), said)
 
     def test_good_modes(self) -> None:
-        """The owner's own rights are nobody's business; settings may be read by all."""
+        """The owner's own rights do not matter; settings may be read by all."""
         for kind, read in self.kinds().items():
             for mode in (0o600, 0o400, 0o700):
                 read(self.make(kind, mode))
@@ -124,7 +124,7 @@ class WritableTest(FileCase):
                 self.kinds()[kind](self.make(kind, mode))
 
     def test_folders(self) -> None:
-        """Who may write to the folder, or to one above it, can replace the file."""
+        """A user who may write to the folder, or to one above it, can replace the file."""
         self.patch(config_files, "_is_private_group", lambda found: False)
         for kind, read in self.kinds().items():
             path = self.make(kind)
@@ -230,7 +230,7 @@ class WritableTest(FileCase):
 
 
 class OwnerTest(FileCase):
-    """Files of somebody else."""
+    """Files that belong to another user."""
 
     @needs_root
     def test_file_of_a_stranger(self) -> None:
@@ -274,7 +274,7 @@ class OwnerTest(FileCase):
 
     @needs_root
     def test_as_another_user(self) -> None:
-        """Root's files are fine for everybody who can read them, one's own as well."""
+        """Files of root are accepted, and one's own as well."""
         path = self.make("tap.conf", 0o644)
         own = self.make("secret")
         os.chown(own, OTHER, OTHER)
@@ -319,7 +319,7 @@ class MountedTest(FileCase):
 
     @needs_root
     def test_readable_secret_elsewhere(self) -> None:
-        """Root's file of mode 0644 that nobody mounted is open to every user of the machine."""
+        """A file of root with mode 0644 that is no mounted secret is open to every user."""
         for kind in ("secret", "token", "keys.json"):
             said = self.refusal(self.kinds()[kind], self.make(kind, 0o644))
             self.assertIn("chmod 600", said)
@@ -335,7 +335,7 @@ class MountedTest(FileCase):
 
 
 class NoFileTest(FileCase):
-    """What is no regular file is refused at once, by whatever reads it."""
+    """A file that is not regular is refused at once, by every reader of files."""
 
     def test_kinds(self) -> None:
         """Named pipes, sockets, devices and directories."""

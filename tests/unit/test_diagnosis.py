@@ -156,7 +156,7 @@ class BreakageTest(JoinedCase):
         report = self.broken()
         self.assertTrue(report.ok, report)
         said = report.links[CHAIN.index("symbol")].cause
-        self.assertIn("0 symbols that can be had", said)
+        self.assertIn("0 enabled symbols", said)
         self.assertIn("asked for again in", said)
 
     def test_market_open(self) -> None:

@@ -1,4 +1,4 @@
-"""Edits of the key file: races, deaths between two steps, full disks, and who owns the result."""
+"""Edits of the key file: races, kills between two steps, full disks, and the resulting owner."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class EditCase(SynchronousTestCase):
         add_key(self.path, name, ["read"], "2026-01-01T00:00:00Z")
 
     def names(self) -> list[str]:
-        """What is in the file."""
+        """Read the file."""
         return [key.name for key in list_keys(self.path)]
 
     def refusal(self, call: Callable[..., Any], *arguments: Any) -> str:
@@ -156,7 +156,7 @@ class OwnerTest(EditCase):
         self.assert_victim_untouched()
 
     def test_file_of_a_stranger(self) -> None:
-        """A file of somebody who has neither the folder nor root's rights is not edited."""
+        """A file of a user who neither owns the folder nor is root is not edited."""
         if os.geteuid() != 0:
             return  # Only root can give a file away.
         self.add("a")
@@ -204,7 +204,7 @@ class OneAtATimeTest(EditCase):
         self.assertEqual(len(pauses), 1)
 
     def test_not_for_ever(self) -> None:
-        """Whoever keeps the lock does not keep root waiting without end."""
+        """Root gives up after a while if another process keeps the lock."""
         held = os.open(self.folder, os.O_RDONLY)
         self.addCleanup(os.close, held)
         fcntl.flock(held, fcntl.LOCK_EX)

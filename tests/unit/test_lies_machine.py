@@ -1,4 +1,4 @@
-"""A venue that says what is not so, in any order; then it is honest, and every want is served."""
+"""State machine: wrong answers of the venue in any order; once it is right, all wants are met."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever a log is written to, whoever logs never waits, and lost lines are counted and told."""
+"""`LogWriter` and its targets: the caller never waits, and lost lines are counted and reported."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ class ReopenTest(WriterCase):
         self.assertEqual(writer.lost, 1)
 
     def test_that_fails(self) -> None:
-        """The old target is written to, and whoever asked hears why."""
+        """The old target stays in use, and the caller is told why."""
         writer = self.writer()
         self.gate.error = OSError(errno.ENOENT, "gone")
         self.assertEqual(self.reopen(writer), [self.gate.error])

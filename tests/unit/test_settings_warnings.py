@@ -1,4 +1,4 @@
-"""Settings that are allowed and look wrong: what is said of them, at start and by check-config."""
+"""Warnings about settings that are allowed but probably wrong, at start and by check-config."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class ForeignHostTest(SettingsTestCase):
 
 
 class StrayNameTest(SettingsTestCase):
-    """Names that are settings, spelled as what is not read."""
+    """Names of settings in a form that is not read."""
 
     def test_every_setting(self) -> None:
         """With a part of our prefix missing: never ignored without a word."""

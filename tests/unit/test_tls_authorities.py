@@ -1,4 +1,4 @@
-"""Authorities from a file: what is used of it, what is said of the rest, and when it changes."""
+"""Authorities from a file: usable blocks, skipped blocks, and changes while the daemon runs."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ class FileTest(SynchronousTestCase):
         self.assertEqual(len(self.lines), 1)
 
     def test_renewed(self) -> None:
-        """Each attempt trusts whom the file names then, and nobody else."""
+        """Each attempt trusts only the authorities that the file has at that time."""
         first, second = make_identity(), make_identity()
         self.path.write_bytes(first.ca_pem)
         options = ClientOptions("localhost", AuthorityFile(self.path))
@@ -203,7 +203,7 @@ class FileTest(SynchronousTestCase):
         self.assertIn("certificate verify failed", agree(options, first))
 
     def test_unreadable_for_now(self) -> None:
-        """A file that is gone, or half written, leaves those who were trusted before."""
+        """With a missing or half-written file the authorities read before stay in use."""
         first, second = make_identity(), make_identity()
         self.path.write_bytes(first.ca_pem)
         options = ClientOptions("localhost", AuthorityFile(self.path))

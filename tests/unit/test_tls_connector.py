@@ -92,7 +92,7 @@ class ConnectorTest(SynchronousTestCase):
         self.assertEqual(
             str(error),
             f"venue.example:5035 ({V6}): there is no way to that network; venue.example:5035 "
-            f"({V4}, {LAST}): nobody listens there (connection refused)",
+            f"({V4}, {LAST}): nothing listens there (connection refused)",
         )
         self.assertEqual(connector.state, "disconnected")
         self.over()

@@ -36,7 +36,7 @@ class WordsTest(ConnectionCase):
         for cause, words in (
             (
                 Unreachable("localhost", 5035, {"127.0.0.1": REFUSED, "::1": REFUSED}),
-                "localhost:5035 (127.0.0.1, ::1): nobody listens there (connection refused)",
+                "localhost:5035 (127.0.0.1, ::1): nothing listens there (connection refused)",
             ),
             (NameNotResolved("x", "no"), "the name x could not be resolved (no)"),
         ):
@@ -90,7 +90,7 @@ class WordsTest(ConnectionCase):
         self.over()
 
     def test_listener_that_fails(self) -> None:
-        """Whoever fails at hearing of a loss does not keep the next attempt from coming."""
+        """A listener that fails when it hears of a loss does not prevent the next attempt."""
         self.told.reactions["lost"] = lambda *_: self.fail("no ears")
         self.start().fail(REFUSED)
         self.assertEqual(len(self.flushLoggedErrors(self.failureException)), 1)
@@ -121,7 +121,7 @@ class ReasonTest(SynchronousTestCase):
             (TimeoutError("the venue said nothing"), "here: the venue said nothing"),
             (KeyError(), "here: KeyError"),
             (VenueRefusal("CODE", "why"), "CODE: why"),
-            (Unreachable("h", 1, {"::1": REFUSED}), "h:1 (::1): nobody listens there"),
-            (Unreachable("::1", 1, {"::1": REFUSED}), "[::1]:1: nobody listens there"),
+            (Unreachable("h", 1, {"::1": REFUSED}), "h:1 (::1): nothing listens there"),
+            (Unreachable("::1", 1, {"::1": REFUSED}), "[::1]:1: nothing listens there"),
         ):
             self.assertTrue(reason_of(cause, "here").startswith(words), reason_of(cause, "here"))

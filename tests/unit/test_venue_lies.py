@@ -161,7 +161,7 @@ class ForAWhileTest(LiesCase):
         self.mischief.list_short(times=0)
         self.reconnect()
         self.assert_served(within_s=5)
-        self.assertIn("symbols that can be had", self.account._feed.listing.fault)
+        self.assertIn("enabled symbols", self.account._feed.listing.fault)
         self.assertGreater(self.metrics.counted("symbol_lists_rejected"), 1)
         self.survives()
         self.assertEqual(self.account._feed.listing.fault, "")

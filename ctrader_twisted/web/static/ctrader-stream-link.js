@@ -16,11 +16,11 @@
 import { span } from './ctrader-stream-wants.js';
 
 const LOOK_EVERY_MS = 1000;
-/** The two clocks differ: one was set, or stood still. */
+/** Ms by which the two clocks must differ to show that one was set, or stood still. */
 const LEAP_MS = 250;
-/** More than this forward is sleep, until it is known to be a clock that was set. */
+/** A leap forward of more than this many ms counts as sleep, until a sample shows that a clock was set. */
 const SLEEP_MS = 2000;
-/** How long a dead connection may be silent after sleep before it is replaced. */
+/** Ms without an answer after sleep until the connection is replaced. */
 const PATIENCE_MS = 3000;
 
 const WAKERS = ['online', 'offline', 'pageshow', 'focus', 'resume', 'visibilitychange'];
@@ -85,11 +85,11 @@ export class Link {
     this.code = 0;
     this.reason = '';
     this.heardAt = this.doubtUntil = 0;
-    /** @type {Doubt | null} shown to users; a probe after a mere focus is not */
+    /** @type {Doubt | null} shown to users, unlike a probe after the page got the focus */
     this.doubted = null;
-    /** Only the answer to our own question ends the doubt: other messages may be of before it. */
+    /** Only the answer to our probe ends the doubt: other messages may have been sent before it. */
     this.mustAnswer = false;
-    /** A doubt that ran out while the page did not run began anew, once. */
+    /** Whether a doubt that expired while the page did not run has been started again. */
     this.isSecondDoubt = false;
     this.wake = (/** @type {Event} */ event) => {
       this.look();
@@ -186,7 +186,7 @@ export class Link {
     this.judge(now, now - this.heardAt, now - before.now);
   }
 
-  /** Did the time of day leap against the steady clock since we looked last? */
+  /** Detect a leap of the time of day against the steady clock since the last look. */
   compare() {
     const before = this.lastLook;
     this.lastLook = { now: this.parts.now(), wall: this.parts.wall() };
@@ -203,7 +203,7 @@ export class Link {
     if (this.state !== 'open') return;
     const isOver = this.doubtUntil > 0 && now > this.doubtUntil;
     if (isOver && gapMs > 3 * LOOK_EVERY_MS && !this.isSecondDoubt) {
-      // A page that did not run, as a frozen tab, has yet to hear what came meanwhile.
+      // A page that did not run, such as a frozen tab, has not handled the messages of that time yet.
       this.isSecondDoubt = true;
       this.doubtUntil = now + PATIENCE_MS;
       this.owner.probe();
@@ -212,7 +212,7 @@ export class Link {
       this.doubt(5000, { code: 'SILENT', reason: `nothing was heard for ${span(silentMs)}; checking the connection` });
   }
 
-  /** @param {number} ms The device slept for so long, as it seems. */
+  /** Handle a sleep of the device. @param {number} ms its estimated length */
   woke(ms) {
     const reason = `this device slept for ${span(ms)}, or its clock was set; checking the connection`;
     if (this.state === 'open') this.doubt(PATIENCE_MS, { code: 'SLEPT', reason });
@@ -224,7 +224,7 @@ export class Link {
   }
 
   /**
-   * Ask for a sign of life; without one the socket counts as dead.
+   * Probe the daemon; without an answer within the patience the socket is replaced.
    * @param {number} patienceMs @param {Doubt} [doubted]
    */
   doubt(patienceMs, doubted) {
@@ -238,7 +238,7 @@ export class Link {
     this.owner.changed();
   }
 
-  /** The daemon gave a sign of life. */
+  /** End the doubt: the daemon answered. */
   answered() {
     const wasDoubted = this.doubted;
     this.trust();

@@ -57,7 +57,7 @@ export class Wants {
   }
 }
 
-/** What the daemon said of the symbols that are wanted. Names are compared upper-case. */
+/** The daemon's last answer for each wanted symbol. Names are compared upper-case. */
 export class Answers {
   /** @type {Map<string, string>} without prices now, and the code of each; the daemon goes on asking */
   unavailable = new Map();
@@ -114,7 +114,7 @@ export class Dispatch {
   }
 }
 
-/** Two good clocks may part by so much while samples are kept. */
+/** Ms by which two good clocks may drift apart while samples are kept. */
 const DRIFT_MS = 100;
 
 /**
@@ -125,7 +125,7 @@ export class ServerClock {
   constructor() {
     /** @type {{rttMs: number, offsetMs: number}[]} */
     this.samples = [];
-    /** For how long the device slept while the steady clock stood still. */
+    /** Ms that the device slept while the steady clock stood still. */
     this.sleptMs = 0;
     /** @type {{ms: number, offsetMs: number | undefined} | null} a leap that is not explained yet */
     this.leap = null;
@@ -135,7 +135,7 @@ export class ServerClock {
   sample(sent, heard, server) {
     const rttMs = Math.max(0, heard - sent);
     const offsetMs = server + 0.5 - (sent + heard) / 2;
-    // A sample is right to half its way. Two that exclude each other: a clock was set in between.
+    // A sample is exact to half its round trip. If two exclude each other, a clock was set in between.
     const { best } = this;
     const boundMs = (rttMs + (best?.rttMs ?? 0)) / 2 + DRIFT_MS;
     if (best && Math.abs(offsetMs - best.offsetMs) > boundMs) this.samples = [];
@@ -147,7 +147,7 @@ export class ServerClock {
     const offsetMs = this.leap ? this.leap.offsetMs : this.best?.offsetMs;
     this.leap = { ms: ms + (this.leap?.ms ?? 0), offsetMs };
     this.sleptMs += Math.max(0, ms);
-    // What was seen before says nothing now.
+    // Samples from before the leap are not valid any more.
     this.samples = [];
   }
 

@@ -152,7 +152,7 @@ export class CtraderStream {
     return this.parts.wall() + this.clock.offsetMs;
   }
 
-  /** Time that has passed, in ms: goes on while the device sleeps, and no clock can be set. */
+  /** Elapsed time in ms, which goes on while the device sleeps and ignores changes of the clock. */
   elapsed() {
     return this.parts.now() + this.clock.sleptMs;
   }
@@ -284,7 +284,7 @@ export class CtraderStream {
   /** @param {any} pong */
   hearPong(pong) {
     if (this.pinged === null || this.pinged.id !== pong.id) return;
-    // Before anything is judged by this answer: did a clock leap on its way?
+    // First, since a clock may have leapt while this answer was on its way.
     this.link.compare();
     if (this.pinged === null || this.pinged.id !== pong.id) return;
     this.clock.sample(this.pinged.at, this.parts.wall(), pong.timestamp);
@@ -323,7 +323,7 @@ export class CtraderStream {
     if (this.link.state === 'stopped') this.fail(String(this.link.code), this.link.reason);
   }
 
-  /** A connection in doubt shows prices that may be old. */
+  /** Tell users that the connection is in doubt, so that prices may be old, or no longer is. */
   doubtChanged() {
     const { doubted, state } = this.link;
     if (Boolean(doubted) === this.wasDoubted || !(doubted || state === 'open')) return;

@@ -43,7 +43,7 @@ const board = new Board(painter, {
   why: (name) => diagnosis.open(name),
   painted(received) {
     const now = stream.serverNow();
-    // Without a sample it is not known how far the two clocks are apart.
+    // Without a sample the difference between the two clocks is unknown.
     if (!stream.clock.best) return;
     for (const at of received) if (at > seenSince) glance.sawLatency(now - at);
   },
@@ -70,7 +70,7 @@ function put(name) {
   const stop = stream.subscribe(name, (tick) => {
     const now = performance.now();
     quote.take(tick, now);
-    // A snapshot is as old as its price, and no traffic.
+    // A snapshot may hold an old price, so it is no sample of the latency.
     const ageMs = tick.snapshot && tick.receivedAt ? Math.max(0, stream.serverNow() - tick.receivedAt) : 0;
     glance.tickAt = Math.max(glance.tickAt, stream.elapsed() - ageMs);
     glance.ticks += tick.snapshot ? 0 : 1;
@@ -120,7 +120,7 @@ byId('board-clear').addEventListener('click', () => {
 
 // -- what the stream says
 
-// Ticks that waited while nobody looked tell nothing about latency.
+// Ticks that waited while the page was hidden are no samples of the latency.
 let seenSince = 0;
 
 const asked = new URLSearchParams(location.search).get('symbols');
@@ -139,7 +139,7 @@ stream.on('status', (status) => {
     choose(desk.keys().next().value ?? '');
   }
   if (isLive(status)) {
-    // The connection was in doubt, and held: nothing was missed.
+    // The doubtful connection turned out to be alive, so nothing was missed.
     for (const name of doubtedNames) markOld(name, false);
     doubtedNames.clear();
     return;
@@ -152,7 +152,7 @@ stream.on('status', (status) => {
     markOld(name, true);
   }
 });
-/** @type {Set<string>} marked only since the connection is in doubt */
+/** @type {Set<string>} symbols marked as old only because the connection is in doubt */
 const doubtedNames = new Set();
 
 /** @param {string} name @param {boolean} isOld */
@@ -175,13 +175,13 @@ stream.on('symbol', ({ symbol, available, message }) => {
   if (!quote) return;
   quote.trouble = '';
   quote.waitsFor = available ? '' : message;
-  // What is shown stays old until there is a new price.
+  // A price stays marked as old until a new one comes.
   markOld(quote.symbol, true);
   log.add(available ? 'ok' : 'wait', `${symbol} ${available ? 'is available again' : 'is not available now'}`, message);
 });
 
 stream.on('health', ({ fresh, reason, symbols: some, sleptMs, rttMs }) => {
-  // What comes of the time before says nothing of latency, and our clock may have been set.
+  // Ticks from before are no samples of the latency, and our clock may have been set.
   if (sleptMs) seenSince = Infinity;
   else if (rttMs !== null && seenSince === Infinity) seenSince = stream.serverNow();
   if (!some) return;
@@ -192,12 +192,12 @@ stream.on('health', ({ fresh, reason, symbols: some, sleptMs, rttMs }) => {
 
 // -- silence, and what there is to say about it
 
-// One silent symbol after another is asked about: is its market closed?
+// Ask the daemon about one silent symbol after another, whether its market is closed.
 setInterval(async () => {
   const now = performance.now();
   const isAsked = isLive(stream.status) || stream.status.status === 'stale';
   const isSilent = (/** @type {Quote} */ quote) => isAsked && now - Math.max(quote.heardAt, openedAt) > SILENT_MS;
-  // Sooner than it is called silent: a closed market should not look late first.
+  // Earlier than a symbol is called silent, so that a closed market does not look late first.
   const still = [...desk.values()].map(({ quote }) => quote).filter((quote) => isAsked && now - quote.heardAt > CLOSED_AFTER_MS);
   const next = still.sort((a, b) => a.closedUntil - b.closedUntil)[0];
   if (next && now >= next.closedUntil && !document.hidden) {

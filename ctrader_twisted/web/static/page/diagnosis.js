@@ -13,7 +13,7 @@ export class Diagnosis {
   /** @param {() => string} key the API key of this page; '' without one */
   constructor(key) {
     this.key = key;
-    /** False only for a daemon that has no such route. */
+    /** False only for an older daemon without the route. */
     this.exists = true;
     this.retryAt = 0;
     this.isAnswered = false;
@@ -29,14 +29,14 @@ export class Diagnosis {
   }
 
   /**
-   * What the daemon says of a silent symbol; null when it cannot tell, or not now.
+   * Fetch the diagnosis of a silent symbol; null without an answer.
    * @param {string} symbol @param {number} now steady ms @returns {Promise<any>}
    */
   async look(symbol, now) {
     if (!this.exists || now < this.retryAt) return null;
     try {
       const answer = await this.ask(symbol);
-      // Only an older daemon has no such route. A missing key, a quota, a proxy: perhaps later.
+      // 404: an older daemon without the route. Other errors (key, quota, proxy) may pass.
       if (answer.status === 404) this.exists = false;
       if (answer.ok) {
         this.isAnswered = true;
@@ -65,9 +65,9 @@ export class Diagnosis {
 }
 
 /**
- * Why a symbol that is silent may be so: its market is closed. Null when it is open, or not known.
+ * The closed market of a silent symbol, as the reason of its silence; null if it is open or unknown.
  * @param {any} answer of the daemon @param {number} now steady ms
- * @returns {{text: string, opens: string, until: number} | null} `until`: then it is worth asking again
+ * @returns {{text: string, opens: string, until: number} | null} `until`: when to ask again
  */
 export function closed(answer, now) {
   const market = answer?.links?.find?.((/** @type {any} */ one) => one?.name === 'market');

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What happened, with times: newest first, the last two hundred. An outage is one line, from its
- * beginning to its end: it is rewritten in place.
+ * List of the last two hundred events, newest first. An outage is one line, which is rewritten until
+ * the outage ends.
  */
 
 import { byId, make, mark } from './dom.js';
@@ -12,7 +12,7 @@ const KEPT = 200;
 const NAMED = 5;
 
 /**
- * An outage as it goes on: `what` is the worst that happened in it.
+ * An outage that has not ended; `what` is the worst state in it.
  * @typedef {{at: number, what: 'doubt' | 'stale' | 'lost', title: string, reason: string, line: HTMLElement}} Outage
  * @typedef {{at: number, names: Set<string>, line: HTMLElement}} Quiet symbols without ticks
  */
@@ -37,7 +37,7 @@ export class EventLog {
     });
     stream.on('health', ({ fresh, reason, symbols }) => {
       if (!fresh || !reason || symbols) return;
-      // What looked like sleep was a clock that was set: that line was wrong.
+      // The last line took a clock that was set for sleep, so it is corrected.
       if (this.lastDoubt) this.rewrite(this.lastDoubt, 'ok', sentence(reason), 'The connection held');
       else this.add('wait', sentence(reason));
     });
@@ -87,7 +87,7 @@ export class EventLog {
     if (RANK[what] < RANK[outage.what]) return;
     outage.what = what;
     const isWaiting = status.link === 'waiting' || (status.link === 'open' && status.status === 'reconnecting');
-    // On the way to a new attempt nothing is known that was not known before.
+    // The states between two attempts bring no news.
     if (!isWaiting && status.link !== 'stopped' && what === 'lost' && outage.title && !status.reason) return;
     outage.title = words.title;
     outage.reason = status.reason || words.detail;
@@ -95,16 +95,16 @@ export class EventLog {
     this.rewrite(outage.line, words.mood, words.title, isWaiting ? `${wait}${status.reason}` : words.detail);
   }
 
-  /** When the daemon was heard last, before a sleep that may have been found just now. */
+  /** The time of the daemon's last message, before a sleep that may have just been noticed. */
   lastHeard() {
     const { clock, link } = this.stream;
     return this.stream.elapsed() - (performance.now() - link.heardAt) - Math.max(0, clock.leap?.ms ?? 0);
   }
 
-  /** Symbols fell silent, or tick again. @param {string[]} names @param {boolean} fresh @param {string} reason */
+  /** Log that symbols fell silent, or tick again. @param {string[]} names @param {boolean} fresh @param {string} reason */
   quiet(names, fresh, reason) {
     if (!fresh) {
-      // While all that trades is silent, its line says so.
+      // While all prices are stale, the outage has a line already.
       if (names.length && this.outage?.what !== 'stale')
         this.quiets.push({ at: this.stream.elapsed(), names: new Set(names), line: this.add('wait', `${some(names)}: no ticks`, reason) });
       return;

@@ -21,7 +21,7 @@ export function isCurrencyPair(symbol) {
 }
 
 /**
- * A spread with what it is in: pips are a custom of currency pairs, anything else is in its price.
+ * A spread with its unit: pips for currency pairs, units of the price for everything else.
  * @param {string} symbol @param {number} spread @param {number} digits
  */
 export function spreadText(symbol, spread, digits) {

@@ -132,7 +132,7 @@ export class GlanceView {
       const answer = await fetch('healthz', { cache: 'no-store' });
       const isBack = answer.ok && this.answersHttp === false;
       this.answersHttp = answer.ok;
-      // It was away and is there again: the announced wait has no reason any more.
+      // The daemon answers again, so the announced wait is not needed.
       if (isBack) this.stream.link.nudge();
     } catch {
       this.answersHttp = false;

@@ -66,12 +66,12 @@ export class Quote {
     this.heardAt = -1;
     this.receivedAt = 0;
     this.isOld = false;
-    /** Why there are no ticks when its market is closed; '' while it is open, or not known. */
+    /** Text about its closed market; '' if the market is open or its state unknown. */
     this.closed = this.opens = '';
     this.closedUntil = 0;
     /** What the daemon said when it refused. */
     this.trouble = '';
-    /** Why there are no prices now, while the daemon goes on asking for them. */
+    /** Why there are no prices now, although the daemon keeps the subscription. */
     this.waitsFor = '';
     this.line = new Line();
     this.candles = new Candles();
@@ -94,7 +94,7 @@ export class Quote {
     this.receivedAt = tick.snapshot ? 0 : (tick.receivedAt ?? 0);
     this.isOld = false;
     this.trouble = this.waitsFor = '';
-    // The first price after subscribing comes from closed markets, too.
+    // The venue sends a first price after each subscription even if the market is closed.
     if (this.closed && !tick.snapshot && this.count > 2) {
       this.closed = this.opens = '';
       this.closedUntil = 0;

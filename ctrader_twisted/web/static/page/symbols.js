@@ -4,7 +4,7 @@
 import { byId, make, mark, write } from './dom.js';
 import { plural } from './format.js';
 
-/** The height of a row: fingers need more room than a pointer. */
+/** The height of a row, which is larger on touch screens. */
 const ROW = globalThis.matchMedia?.('(pointer: coarse)').matches ? 44 : 34;
 const BEYOND = 6;
 
@@ -13,7 +13,7 @@ export function search(names, typed) {
   const wanted = typed.trim().toUpperCase();
   if (!wanted) return names;
   const found = matching(names, wanted, (name) => name);
-  // As people write pairs: eur/usd, EUR-USD, eur usd; or a name of the venue that has such signs.
+  // People write pairs as eur/usd, EUR-USD or eur usd, and names of the venue can have such signs, too.
   return found.length ? found : matching(names, lettersOf(wanted), lettersOf);
 }
 

@@ -115,7 +115,7 @@ export function sentence(text) {
 
 /** @param {string} text */
 export function capital(text) {
-  // A name that begins so by itself, as cTrader.
+  // A name with a lower-case first letter, such as cTrader, stays as it is.
   if (/^[a-z]+[A-Z]/.test(text)) return text;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
