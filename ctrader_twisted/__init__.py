@@ -17,5 +17,5 @@ def hold_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)
 
 
-# Before anything below is imported: the reactor, which some libraries make at once, opens some.
+# First of all, since importing some libraries creates the reactor, which opens descriptors.
 hold_standard_descriptors()

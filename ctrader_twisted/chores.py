@@ -81,7 +81,7 @@ def _action(
 
 
 def run_add(arguments: argparse.Namespace) -> int:
-    """Make a key; its text is said once."""
+    """Make a key and print its text, which is stored nowhere, once."""
     path = key_file(arguments.file)
     made_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     if arguments.to is None:
@@ -125,9 +125,7 @@ def _add_and_print(path: Path, name: str, scopes: Sequence[str], made_at: str) -
 
 
 def _add_and_write(path: Path, name: str, scopes: Sequence[str], made_at: str, to: Path) -> None:
-    """The key goes into its own file first: a key that is stored and nobody has is worse than one
-    that somebody has and is not stored.
-    """
+    """Write the key to ``to`` and then store it, so that no stored key is left without its text."""
     from ctrader_twisted.web.keys import add_key, new_key
 
     if to.exists():

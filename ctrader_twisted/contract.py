@@ -260,8 +260,8 @@ class Link(Struct, omit_defaults=True):
 class Diagnosis(Struct):
     """``/ctrader/diagnose?symbol=``: why there are no ticks, or that there should be.
 
-    ``ok``: no link is broken, as the exit status 0 of ``doctor``. ``verdict`` tells apart what that
-    may mean: every link holds, or some are not known yet.
+    ``ok``: no link is broken, like the exit status 0 of ``doctor``. ``verdict``: "ok" if every link
+    holds, "unknown" if none is broken but some are not known yet, else "broken".
     """
 
     symbol: str

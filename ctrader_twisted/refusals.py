@@ -44,8 +44,8 @@ def _rows(remedy: Remedy, **advice: str) -> dict[str, Row]:
 
 
 AFTER_RENEWAL = (
-    "Written to the file that CTRADER_ACCESS_TOKEN_FILE names, the new one is used at the next "
-    "attempt; set as CTRADER_ACCESS_TOKEN, it needs a restart."
+    "In the file that CTRADER_ACCESS_TOKEN_FILE names a new token is used at the next attempt; in "
+    "CTRADER_ACCESS_TOKEN it needs a restart."
 )
 
 TABLE: dict[str, Row] = {
@@ -130,8 +130,8 @@ TABLE: dict[str, Row] = {
         RET_ACCOUNT_DISABLED="The account is disabled: ask the broker.",
         CONNECTIONS_LIMIT_EXCEEDED="The application has too many connections: stop some other one.",
         CH_CLIENT_AUTH_FAILURE="Check CTRADER_CLIENT_ID and CTRADER_CLIENT_SECRET, and that the "
-        "application is active at openapi.ctrader.com. The file of CTRADER_CLIENT_SECRET_FILE is "
-        "read again at each attempt; what is set otherwise needs a restart.",
+        "application is active at openapi.ctrader.com. A new secret in the file of "
+        "CTRADER_CLIENT_SECRET_FILE is used at the next attempt; otherwise it needs a restart.",
         CH_CTID_TRADER_ACCOUNT_NOT_FOUND="Check CTRADER_ACCOUNT_ID: it is the ctidTraderAccountId, "
         "not the trader login, and the token must have been granted for it.",
         CH_OA_CLIENT_NOT_FOUND="The application is unknown: check CTRADER_CLIENT_ID.",
@@ -141,7 +141,7 @@ TABLE: dict[str, Row] = {
     ),
 }
 
-# Codes of our own, which stand beside the venue's in answers to clients and in the diagnosis.
+# Advice for codes of our own, which clients and the diagnosis get in the place of a venue's code.
 OURS: dict[str, str] = {
     "NO_SYMBOLS": "The venue lists no symbols yet, or the account may have none; it is asked again "
     "by itself. If it lasts, ask the broker.",

@@ -86,7 +86,7 @@ def make_room(clients: int) -> None:
 
 
 def load_late_modules() -> None:
-    """Load what Python would load at the first request only.
+    """Load modules that Python would otherwise load at the first request.
 
     By then root's rights may be gone (``twistd --uid``), or an upgrade may have replaced the files.
     """

@@ -183,7 +183,10 @@ def makeService(options: Options, reactor: Any = None) -> IService:
     try:
         venue.log_observer = observer_for(options.parent or {})
     except OSError as error:
-        raise SystemExit(f"ctrader-simulator: the log file cannot be written: {error}") from error
+        raise SystemExit(
+            f"ctrader-simulator: the log file {error.filename} cannot be written "
+            f"({error.strerror}): choose another with --logfile."
+        ) from error
     reactor.addSystemEventTrigger("after", "shutdown", finish_all)
     return venue
 

@@ -203,7 +203,7 @@ class OpenApiProtocol(Int32StringReceiver):
             return
         message = envelope.message
         if isinstance(message, api_pb2.ProtoOASpotEvent):
-            # Long, or with an id, or in an order that nobody uses today, but may.
+            # Not known by its first bytes: it is long, has a message id, or another field order.
             payload = message.SerializeToString()
             self._spots(spot_updates((payload,), self._received_ms, self._unreadable))
             return

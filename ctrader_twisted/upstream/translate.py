@@ -22,6 +22,7 @@ from ctrader_twisted.wire.codec import require, text
 # The tag of ProtoOASpotEvent.trendbar (field 6, length-delimited), whose own fields may be missing.
 # As a number: a byte is looked for in a sixth of the time that a string of one byte takes.
 _TRENDBAR = 0x32
+_MOST_MONEY_DIGITS = 28
 
 
 # What the venue says goes into log lines and to every client, however long it is.
@@ -156,14 +157,12 @@ def trader(message: model_pb2.ProtoOATrader) -> Trader:
     return Trader(
         message.traderLogin,
         text(message.brokerName),
-        # No money has so many; but a number that nobody can mean must not cost the connection.
+        # Bounded, since a nonsensical number of digits must not end the connection.
         Decimal(message.balance).scaleb(-min(digits, _MOST_MONEY_DIGITS)),
         # An absent field is no right to trade, although the default of the definitions is full.
         _ACCESS.get(message.accessRights, UNKNOWN) if message.HasField("accessRights") else UNKNOWN,
     )
 
-
-_MOST_MONEY_DIGITS = 28
 
 UNKNOWN = "unknown"
 _ACCESS: dict[int, str] = {

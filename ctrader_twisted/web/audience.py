@@ -1,7 +1,7 @@
 """Everybody who is connected to the tick stream, and the one status of the back end.
 
 Implements AccountListener: what the account announces becomes a status for all, what it delivers
-goes to the fan-out, what becomes of a want is told to those who have it.
+goes to the fan-out, and a change of a subscription goes to the clients that have it.
 """
 
 from __future__ import annotations

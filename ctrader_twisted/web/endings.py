@@ -1,4 +1,4 @@
-"""How an HTTP connection ends: when all is answered, within a bound, and without a log line."""
+"""Orderly end of HTTP connections: after the last answer, within a bound, without a log line."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from zope.interface import implementer
 
-# How long a client that reads nothing may keep a connection that we close: after an answer that is
-# the last one, which may be long and the line slow, and after a time without a request.
+# Seconds for which a client that reads nothing may keep a connection that we close: after its last
+# answer, which may be long and the line slow, and after a time without a request.
 LAST_ANSWER_S = 75.0
 IDLE_ANSWER_S = 15.0
 
 
 @implementer(IHalfCloseableProtocol)
 class EndingChannel(HTTPChannel):
-    """HTTP/1.1 with an end for every connection.
+    """HTTP/1.1 channel that ends every connection in order and in time.
 
-    Twisted drops the answer to a client that closes its sending side, as ``nc -N`` and ``socat``
-    do; waits without a bound until a client has read the last answer; and logs a line for each
-    connection that has become idle, health checks included.
+    Twisted itself drops the answer to a client that closes its sending side, as ``nc -N`` and
+    ``socat`` do; waits without a bound until a client has read the last answer; and logs a line for
+    each connection that has become idle, health checks included.
     """
 
     site: Any
@@ -31,7 +31,7 @@ class EndingChannel(HTTPChannel):
     _is_lost = False
 
     def readConnectionLost(self) -> None:
-        """The client sends no more: what it has asked is answered, and then we close."""
+        """Close once all requests are answered, since the client sends no more."""
         self._sends_no_more = True
         self.close_if_done()
 
@@ -48,7 +48,7 @@ class EndingChannel(HTTPChannel):
         self._close_within(LAST_ANSWER_S)
 
     def timeoutConnection(self) -> None:
-        """The client has asked nothing for a while."""
+        """Close an idle connection, without the log line of Twisted."""
         self._close_within(IDLE_ANSWER_S)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]

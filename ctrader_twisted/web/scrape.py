@@ -35,7 +35,7 @@ COUNTED: dict[str, tuple[str, str, str]] = {
     "symbol_lists_rejected": (
         "symbol_lists_rejected",
         "",
-        "Lists of symbols that lost most of what the one before had, and were not used",
+        "Lists of symbols rejected because they had lost most of the symbols",
     ),
     "requests_refused": ("venue_refusals", "code", "Requests that the venue refused"),
     "unasked_answers": ("venue_unasked_answers", "type", "Answers that nobody waited for"),
@@ -51,12 +51,12 @@ COUNTED: dict[str, tuple[str, str, str]] = {
     "connections_refused": (
         "connections_refused",
         "",
-        "Connections refused since their address, or all together, had too many",
+        "Connections refused because their address, or all together, had too many",
     ),
     "connections_displaced": (
         "connections_displaced",
         "limit",
-        "Idle connections closed for new ones, since a limit was reached",
+        "Idle connections closed for new ones because a limit was reached",
     ),
     "subscriptions_refused": ("subscriptions_refused", "code", "Subscriptions beyond a limit"),
     "requests_refused_at_the_door": ("http_refused", "code", "HTTP requests refused at the door"),
