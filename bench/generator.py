@@ -32,7 +32,7 @@ from bench import proc
 from bench.frames import CLOSE, PING, PONG, Reader, masked, subscribe, upgrade
 from bench.joining import READ_BYTES, Client, Joining
 from bench.lines import Command, Orders, say
-from bench.schedule import name
+from bench.schedule import micros, name
 
 SAMPLE_ONE_IN = 16
 NAP_S = 0.0005
@@ -71,7 +71,7 @@ class Latencies:
             # Another one of the chunk each time: the last is always the youngest.
             self._turn += 1
             stamp = stamps[self._turn % len(stamps)]
-            self._samples.append(time.time_ns() // 1000 - stamp)
+            self._samples.append(micros() - stamp)
 
     def look(self) -> dict[str, float]:
         """Percentiles in ms; then begin anew."""

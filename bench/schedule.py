@@ -6,8 +6,9 @@ on the wire in both formats, so a burst is one ``join``.
 * protobuf: the length, a ProtoMessage, in it a ProtoOASpotEvent; four in ten have one side only
 * records: 28 bytes, big endian: symbol number (from 0), bid and ask in points, the time
 
-The time is in MICROseconds since the epoch. The real venue sends milliseconds; the daemon passes
-the number through untouched, and so the receiver can measure finely.
+The time is in MICROseconds since `BEGAN_US`. The real venue sends milliseconds since the epoch; the
+daemon passes the number through untouched, and so the receiver can measure finely. (Microseconds
+since the epoch would be a time of no calendar, which the daemon replaces.)
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from ctrader_twisted.wire.codec import encode
 
 CYCLE = 5000
 ONE_SIDED = 0.4
-STAMP_BYTES = 8
+# A varint of a stamp, from two months after BEGAN_US on.
+STAMP_BYTES = 7
+# November 2023, in µs since the epoch.
+BEGAN_US = 1_700_000_000_000_000
 _HEAD = struct.Struct(">IQQ")
 
 
@@ -64,12 +68,12 @@ def plan(symbols: int, seed: int = 1) -> list[Planned]:
 
 
 def micros() -> int:
-    """Now, in µs since the epoch."""
-    return time.time_ns() // 1000
+    """Now, in µs since BEGAN_US."""
+    return time.time_ns() // 1000 - BEGAN_US
 
 
 def varint(number: int) -> bytes:
-    """A protobuf number; times of this millennium take eight bytes."""
+    """A protobuf number; stamps take seven bytes."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
