@@ -108,6 +108,8 @@ class Daemon:
         environ = {
             **dict.fromkeys(CREDENTIALS, "bench"),
             "CTRADER_ENV": "demo",
+            # An address, so that no name is looked up; nothing is connected to.
+            "CTRADER_OPENAPI_HOST": "127.0.0.1",
             "CTRADER_ACCOUNT_ID": str(ACCOUNT_ID),
         }
         settings = load(options={}, environ=environ, tap_conf=None, dotenv=None)
@@ -116,8 +118,9 @@ class Daemon:
         self._daemon.privilegedStartService()
         self._daemon.startService()
         self._up = StringTransport()
-        factory: Any = self.reactor.sslClients[0][2]
-        self.link: Any = factory.buildProtocol(None)
+        # Without the TLS around it.
+        factory: Any = self.reactor.tcpClients[0][2].wrappedFactory
+        self.link: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5035))
         self.link.makeConnection(self._up)
         self._answer()
         self.client = Wire()
