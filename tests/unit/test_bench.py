@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench import decode as decoding
 from bench.frames import Reader, masked, walk
 from bench.goals import GOALS, Goal
 from bench.judge import FREE, HELD, MISSED, MOONSHOT, OPEN, judge
@@ -198,3 +200,16 @@ class ReportTests(SynchronousTestCase):
         cases = {step.name: set(step.cases) for step in steps()}
         for goal in GOALS:
             self.assertLessEqual({goal.case, goal.against} - {""}, cases[goal.step], goal.key)
+
+
+class DecodeTests(SynchronousTestCase):
+    """The daemon in memory that the decoder's case measures."""
+
+    def test_every_frame_becomes_a_tick(self) -> None:
+        """From bytes of the venue to messages of a client, without a socket."""
+        # It sets the collector as the daemon does.
+        self.addCleanup(gc.unfreeze)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        ticks = Ticks(decoding.SYMBOLS, decoding.ACCOUNT_ID, raw=False)
+        count, _ = decoding.product(b"".join(ticks.take(200)))
+        self.assertEqual(count, 200)
