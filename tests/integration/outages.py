@@ -122,8 +122,11 @@ class Outage:
         assert new["epoch"] != self._epoch
         lost = next(n for n in range(self.since, back) if messages[n]["type"] == "status")
         assert not [m for m in messages[lost:back] if m["type"] == "tick"]
+        # The attempt that succeeded; whatever is from before the outage was received before it.
+        began_ms = max(m["serverTime"] for m in messages[lost:back] if m["type"] == "status")
         numbers: dict[str, list[int]] = {}
         for tick in self._client.ticks(back):
+            assert tick["receivedAt"] >= began_ms - 1
             # All that one read brought was received when it began, also what stood behind the list
             # of symbols, whose reading takes a moment before `connected` is told.
             assert tick["receivedAt"] >= new["serverTime"] - 50
